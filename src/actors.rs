@@ -1,0 +1,3 @@
+//! Who remembers and waits: one actor a concern, supervised by the root actor.
+pub mod game_server;
+pub mod status;

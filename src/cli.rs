@@ -1,0 +1,1 @@
+//! Who starts it all: command line, composition roots, client commands.

@@ -1,0 +1,2 @@
+//! What we do to the machine: the only door to processes, files, sockets and clocks.
+pub mod keeping;

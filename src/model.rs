@@ -1,0 +1,13 @@
+//! What there is: plain data every room may name. No I/O, no clock, no async.
+pub mod console;
+pub mod crash;
+pub mod exit;
+pub mod game;
+pub mod ids;
+pub mod operation;
+pub mod phase;
+pub mod refusal;
+pub mod settings;
+pub mod snapshot;
+pub mod time;
+pub mod workload;

@@ -1,0 +1,204 @@
+//! Every limit, timeout and path an operator may set, as plain values. `config` reads them; `docs/settings.md` lists them.
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// What SIGTERM to the agent means for the workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnAgentStop {
+    /// The workload runs on, the next agent takes it up.
+    Leave,
+    /// Ordered stop with the whole ladder, then exit.
+    Stop,
+    /// `stop` as PID 1, else `leave`.
+    Auto,
+}
+
+/// Settings of `zlh agent`. Field paths are the dotted keys: `restart.backoff` is `settings.restart.backoff`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Everything the agent touches lies under this folder.
+    pub root: PathBuf,
+    pub listen: SocketAddr,
+    pub vmid: Option<u32>,
+    pub artifacts_url: Option<String>,
+    /// Bearer token; never printed.
+    pub token: Option<Secret>,
+    pub allow_unauthenticated: bool,
+    /// Host names accepted in `Host` besides loopback and this machine's own.
+    pub allowed_hosts: Vec<String>,
+    pub on_agent_stop: OnAgentStop,
+    pub restart: Restart,
+    pub stop: Stop,
+    pub ready: Ready,
+    pub hang: Hang,
+    pub console: Console,
+    pub game: Game,
+    pub limits: Limits,
+    pub status: Status,
+    pub runtime: Runtime,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Restart {
+    /// Delays after the 1st, 2nd, … crash in a row; after the last: `error`.
+    pub backoff: Vec<Duration>,
+    /// Ready (or, without a probe, up) this long resets the sequence.
+    pub reset_after: Duration,
+    /// Crashes in a row that never became ready before `error`.
+    pub max_crashes_before_ready: u32,
+    /// More than this many crashes within an hour: `error`, whatever was reset.
+    pub max_crashes_per_hour: u32,
+    /// 0.0 to 0.1: each delay is lengthened by up to this share.
+    pub jitter: f64,
+    /// How long a start may wait for the old run's ports to become free.
+    pub port_wait: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stop {
+    /// The whole ladder's budget, SIGKILL included.
+    pub grace: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ready {
+    /// Start deadline where neither /config nor the game definition names one.
+    pub within: Duration,
+    /// Time between two probes while starting.
+    pub interval: Duration,
+    /// Time one probe may take.
+    pub timeout: Duration,
+    /// After a ready line: how long the process must live on before it counts.
+    pub settle: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hang {
+    /// Time between two probes after ready; 0 turns hang detection off.
+    pub interval: Duration,
+    /// Probe dead and process alive for this long = hung.
+    pub after: Duration,
+    /// `report` (warn and dump only) or restart after the dump.
+    pub restart: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Console {
+    /// Bytes of output kept on disk.
+    pub scrollback_bytes: u64,
+    /// Bytes of scrollback sent to a raw viewer on connect.
+    pub replay_bytes: u64,
+    pub max_viewers: usize,
+    /// Largest input frame in bytes.
+    pub max_input_frame: usize,
+    /// Ping period of the WebSocket.
+    pub ping: Duration,
+    /// A viewer that took nothing for this long is cut off.
+    pub stall: Duration,
+    pub columns: u16,
+    pub rows: u16,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Game {
+    /// Account games run as when the agent is root; created if missing.
+    pub user: String,
+    /// pids limit of a workload.
+    pub max_processes: u32,
+    /// Start the saved workload when the agent starts after a reboot and it was meant to run.
+    pub autostart: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Largest JSON request body in bytes.
+    pub body_bytes: usize,
+    pub header_bytes: usize,
+    pub headers: usize,
+    pub connections: usize,
+    /// Time for a whole request head to arrive.
+    pub header_timeout: Duration,
+    /// Time an actor has to accept or refuse a command.
+    pub command_timeout: Duration,
+    /// Longest `?wait=` a client may ask for.
+    pub max_wait: Duration,
+    /// Operations and crash reports kept.
+    pub operations_kept: usize,
+    pub crashes_kept: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// Period of the resource sample and of the SSE heartbeat.
+    pub interval: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Runtime {
+    pub worker_threads: usize,
+}
+
+/// Text that must never be printed, logged or serialised.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let s = Duration::from_secs;
+        Settings {
+            root: PathBuf::from("/"),
+            listen: SocketAddr::from(([0, 0, 0, 0], 18888)),
+            vmid: None,
+            artifacts_url: None,
+            token: None,
+            allow_unauthenticated: false,
+            allowed_hosts: Vec::new(),
+            on_agent_stop: OnAgentStop::Auto,
+            restart: Restart {
+                backoff: vec![s(30), s(60), s(120)],
+                reset_after: s(30),
+                max_crashes_before_ready: 4,
+                max_crashes_per_hour: 10,
+                jitter: 0.1,
+                port_wait: s(30),
+            },
+            stop: Stop { grace: s(60) },
+            ready: Ready {
+                within: s(300),
+                interval: Duration::from_millis(250),
+                timeout: s(5),
+                settle: Duration::from_millis(500),
+            },
+            hang: Hang { interval: s(10), after: s(120), restart: false },
+            console: Console {
+                scrollback_bytes: 8 << 20,
+                replay_bytes: 64 << 10,
+                max_viewers: 30,
+                max_input_frame: 64 << 10,
+                ping: s(5),
+                stall: s(60),
+                columns: 200,
+                rows: 24,
+            },
+            game: Game { user: "game".into(), max_processes: 4096, autostart: true },
+            limits: Limits {
+                body_bytes: 1 << 20,
+                header_bytes: 32 << 10,
+                headers: 100,
+                connections: 512,
+                header_timeout: s(10),
+                command_timeout: s(2),
+                max_wait: s(300),
+                operations_kept: 100,
+                crashes_kept: 20,
+            },
+            status: Status { interval: s(5) },
+            runtime: Runtime { worker_threads: 2 },
+        }
+    }
+}

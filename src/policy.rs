@@ -1,0 +1,1 @@
+//! What we decide: pure functions and state machines. Time and chance come in as arguments.
