@@ -19,9 +19,10 @@ pub fn settings(project: &Project) -> Vec<Fault> {
         let inner = fields(source, kind);
         let leaves = if inner.is_empty() { vec![(section.clone(), String::new(), *line)] } else { inner };
         for (leaf, _, line) in leaves {
-            let owners = [section.as_str(), "settings", "self", "limits"];
-            if !code.iter().any(|c| reads(c, &owners, &leaf, kind)) {
-                faults.push(Fault::new("setting", source, line, format!("nothing reads {section}.{leaf}")));
+            let owner = if leaf == *section { ["settings", "Settings"] } else { [section.as_str(), kind.as_str()] };
+            if !code.iter().any(|c| reads(c, &owner, &leaf)) {
+                let what = if leaf == *section { leaf } else { format!("{section}.{leaf}") };
+                faults.push(Fault::new("setting", source, line, format!("nothing reads {what}")));
             }
         }
     }
@@ -40,21 +41,18 @@ fn fields(source: &Source, name: &str) -> Vec<(String, String, usize)> {
     body.lines().enumerate().skip(1).filter_map(field).collect()
 }
 
-/// `restart.backoff` (or through another owner), or `Restart { backoff, .. }`.
-fn reads(code: &str, owners: &[&str], leaf: &str, kind: &str) -> bool {
-    let mut before = ("", 0, 0);
-    let mut found = false;
-    let mut in_pattern = None;
-    for (at, word) in words(code) {
-        let between = &code[before.1 + before.0.len()..at];
-        found |= word == leaf && between.trim() == "." && owners.contains(&before.0);
-        if before.0 == kind && between.trim() == "{" {
-            in_pattern = code[at..].find('}').map(|end| at + end);
-        }
-        found |= word == leaf && in_pattern.is_some_and(|end| at < end);
-        before = (word, at, 0);
-    }
-    found
+/// Code that names the section (or its type) and has `.backoff`, or a pattern `Restart { backoff, .. }`.
+fn reads(code: &str, owners: &[&str], leaf: &str) -> bool {
+    let names: Vec<(usize, &str)> = words(code).collect();
+    let about = names.iter().any(|(_, w)| owners.contains(w));
+    about && names.iter().any(|(at, w)| *w == leaf && (code[..*at].ends_with('.') || in_pattern(&code[..*at], owners)))
+}
+
+/// Is the innermost open brace before this point one of `Owner {`?
+fn in_pattern(before: &str, owners: &[&str]) -> bool {
+    let open = before.rfind('{').filter(|open| !before[*open..].contains('}'));
+    let owner = open.and_then(|open| words(&before[..open]).last().map(|(_, w)| w));
+    owner.is_some_and(|w| owners.contains(&w))
 }
 
 /// Names as written in code: `tokio_tungstenite`.
@@ -132,7 +130,8 @@ mod tests {
         assert_eq!(unread("").len(), 3);
         assert_eq!(unread("fn f() { (settings.root, settings.hang.after) }"), ["nothing reads hang.restart"]);
         assert_eq!(unread("fn f() { let Hang { after, restart } = x; settings.root }"), [""; 0]);
-        assert_eq!(unread("fn f() { after(restart, root) }").len(), 3);
+        assert_eq!(unread("fn f() { after(restart, root, hang, settings) }").len(), 3);
+        assert_eq!(unread("fn f(h: &Hang) { h.after; h.restart; }"), ["nothing reads root"]);
     }
 
     #[test]

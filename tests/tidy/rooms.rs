@@ -32,8 +32,19 @@ const NO_IO: [&str; 24] = [
     "Uuid::new_v4",
 ];
 const NO_ASYNC: [&str; 2] = ["async", "await"];
-const NO_SHARING: [&str; 10] =
-    ["rand", "uuid", "std::sync", "Mutex", "RwLock", "RefCell", "mpsc", "oneshot", "futures_util", "crossbeam"];
+const NO_SHARING: [&str; 11] = [
+    "rand",
+    "uuid",
+    "std::sync::atomic",
+    "Condvar",
+    "Mutex",
+    "RwLock",
+    "RefCell",
+    "mpsc",
+    "oneshot",
+    "futures_util",
+    "crossbeam",
+];
 const ACTORS: [&str; 14] = [
     "axum",
     "hyper",
@@ -134,7 +145,9 @@ pub fn edges(project: &Project) -> Vec<Fault> {
 }
 
 pub fn environment(project: &Project) -> Vec<Fault> {
-    named_outside(project, "environment", "std::env", &["main", "config", "cli"])
+    let mut faults = named_outside(project, "environment", "std::env", &["main", "config", "cli"]);
+    faults.retain(|f| !f.what.ends_with("env::set_current_dir")); // that reads nothing: the keeper goes to its workload
+    faults
 }
 
 pub fn process_exit(project: &Project) -> Vec<Fault> {
@@ -171,7 +184,7 @@ mod tests {
             ("src/model/a.rs", "use tokio::sync::watch;"),
             ("src/model/a.rs", "pub async fn f() {}"),
             ("src/model/a.rs", "fn f() { std::fs::read(x) }"),
-            ("src/policy/a.rs", "use std::{collections::BTreeMap, sync::Arc};"),
+            ("src/policy/a.rs", "use std::{collections::BTreeMap, sync::{Arc, atomic::AtomicBool}};"),
             ("src/policy/a.rs", "fn f() { let t = Instant::now(); }"),
             ("src/policy/a.rs", "use std::{time::{Duration, Instant}};"),
             ("src/policy/a.rs", "struct A { m: parking_lot::Mutex<u8> }"),
@@ -191,7 +204,7 @@ mod tests {
     fn each_room_may_name_its_own() {
         let good = [
             ("src/model/a.rs", "use std::{net::SocketAddr, time::Duration}; // tokio"),
-            ("src/policy/a.rs", "use regex::Regex; const T: &str = \"tokio::fs\";"),
+            ("src/policy/a.rs", "use regex::Regex; use std::sync::Arc; const T: &str = \"tokio::fs\";"),
             ("src/host/a.rs", "use tokio::{fs, process}; use nix::unistd;"),
             ("src/keeper/a.rs", "use nix::poll; use std::fs;"),
             ("src/actors/a.rs", "use ractor::Actor; use tokio::sync::mpsc;"),
@@ -237,6 +250,7 @@ mod tests {
         assert_eq!(faults(environment, "src/host/a.rs", "fn f() { std::env::var(x) }"), 1);
         assert_eq!(faults(environment, "src/host/a.rs", "use std::{env, fs};"), 1);
         assert_eq!(faults(environment, "src/host/a.rs", "const V: &str = env!(\"CARGO_PKG_VERSION\");"), 0);
+        assert_eq!(faults(environment, "src/keeper.rs", "fn f() { std::env::set_current_dir(x) }"), 0);
         assert_eq!(faults(environment, "src/config/env.rs", "fn f() { std::env::var(x) }"), 0);
         assert_eq!(faults(process_exit, "src/cli/agent.rs", "fn f() { std::process::exit(1) }"), 1);
         assert_eq!(faults(process_exit, "src/cli/agent.rs", "use std::process; fn f() { process::exit(1) }"), 1);

@@ -47,7 +47,7 @@ fn decision(source: &Source) -> Option<usize> {
         let about = |w: &&str| *w == "phase" || *w == "Phase";
         let deciding =
             names.contains(&"match") || names.contains(&"if") || names.contains(&"matches") || line.contains("=>");
-        deciding && names.iter().any(|w| about(w))
+        deciding && names.iter().any(about)
     };
     source.production().lines().position(decides).map(|i| i + 1)
 }
