@@ -7,6 +7,8 @@ zlh=${ZLH:-target/debug/zlh}
 game=${FAKE_GAME:-target/debug/examples/fake_game}
 place=$(mktemp -d /tmp/zlh-demo-XXXXXX)
 chmod 755 "$place"
+mkdir "$place/root"
+agent= url=
 install -m 755 "$game" "$place/fake_game"
 
 tell() { printf '\n\033[1m%s\033[0m\n' "$*"; }
@@ -39,12 +41,11 @@ wait_for() {
 }
 
 finish() {
-  [ -n "${url:-}" ] && client kill >/dev/null 2>&1
-  kill "$agent" 2>/dev/null && wait "$agent" 2>/dev/null
+  [ -z "$url" ] || client kill >/dev/null 2>&1 || true
+  [ -z "$agent" ] || { kill "$agent" && wait "$agent"; } 2>/dev/null || true
   echo "(what it left is in $place)"
 }
 trap finish EXIT
-mkdir "$place/root"
 
 tell "1. An agent starts, and is given a game by POST /config"
 start_agent
