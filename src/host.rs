@@ -1,2 +1,5 @@
 //! What we do to the machine: the only door to processes, files, sockets and clocks.
+pub mod clock;
 pub mod keeping;
+pub mod process;
+pub mod store;
