@@ -1,4 +1,5 @@
 //! What we do to the machine: the only door to processes, files, sockets and clocks.
+pub mod cgroup;
 pub mod clock;
 pub mod keeping;
 pub mod process;

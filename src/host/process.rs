@@ -16,7 +16,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 mod stat;
 mod tree;
 pub use stat::Stat;
-pub use tree::{OrphanReaper, descendants, session_members};
+pub use tree::{OrphanReaper, descendants, is_descendant_of_this, session_members};
 
 /// Who a process is, also after its pid was given to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

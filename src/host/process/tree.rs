@@ -2,6 +2,9 @@
 use super::{Identity, PidFd, Stat, pids_in};
 use std::{collections::HashMap, fs};
 
+/// More generations than any real tree has; bounds a walk up that meets a changing tree.
+const MAX_DEPTH: usize = 1000;
+
 /// Every living descendant of `root`, parents before children. A snapshot: whoever kills a tree asks again until empty.
 pub fn descendants(root: &Identity) -> Vec<Identity> {
     let mut found: Vec<Identity> = Vec::new();
@@ -31,6 +34,13 @@ pub fn session_members(leader: &Identity) -> Vec<Identity> {
         Ok(true) => members,
         Ok(false) | Err(_) => Vec::new(),
     }
+}
+
+/// Is this process among the ancestors of `pid`?
+pub fn is_descendant_of_this(pid: i32) -> bool {
+    let me = std::process::id() as i32;
+    let parent = |pid: &i32| Stat::read(*pid).ok().flatten().map(|s| s.parent).filter(|p| *p > 0);
+    std::iter::successors(Some(pid), parent).skip(1).take(MAX_DEPTH).any(|ancestor| ancestor == me)
 }
 
 /// Children of all threads of `pid`.
