@@ -2,6 +2,7 @@
 pub mod cgroup;
 pub mod clock;
 pub mod console_log;
+pub mod keeper_client;
 pub mod keeper_state;
 pub mod keeping;
 pub mod process;

@@ -61,6 +61,19 @@ impl WorkloadCgroup {
         group
     }
 
+    /// The groups an earlier agent made, as far as they are there. Makes and changes nothing.
+    pub fn existing(places: &Places, name: &str) -> WorkloadCgroup {
+        let folder = format!("zlh-{name}");
+        let there = |parent: &Option<PathBuf>| parent.as_ref().map(|p| p.join(&folder)).filter(|f| f.is_dir());
+        WorkloadCgroup {
+            unified: there(&places.unified),
+            memory_v1: there(&places.memory_v1),
+            pids_v1: there(&places.pids_v1),
+            cpuacct_v1: there(&places.cpuacct_v1),
+            ..WorkloadCgroup::default()
+        }
+    }
+
     /// Still there, with these limits? Then it can be used again without another word to the kernel.
     pub fn is_prepared_for(&self, limits: Limits) -> bool {
         self.limits == limits && self.folders().all(|f| f.is_dir())

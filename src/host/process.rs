@@ -34,6 +34,12 @@ impl Identity {
         Ok(Some(Identity { pid, start_ticks: stat.start_ticks, boot_id: BootId::current()? }))
     }
 
+    /// It exists and has not ended: a zombie does not live.
+    pub fn lives(&self) -> bool {
+        let stat = Stat::read(self.pid).ok().flatten();
+        stat.is_some_and(|s| !s.is_zombie()) && self.is_current().unwrap_or(false)
+    }
+
     fn is_current(&self) -> io::Result<bool> {
         Ok(Identity::of(self.pid)?.is_some_and(|now| now == *self))
     }
