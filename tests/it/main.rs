@@ -1,0 +1,4 @@
+//! Integration tests: the real binary with real processes, one test binary for all of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+mod house;
+mod support;
