@@ -1,0 +1,1 @@
+//! The console WebSocket over real sockets.

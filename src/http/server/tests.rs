@@ -1,0 +1,1 @@
+//! The server loop with real sockets.
