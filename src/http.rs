@@ -11,5 +11,8 @@ pub mod query;
 pub mod server;
 pub mod websocket;
 
+#[cfg(test)]
+mod tests;
+
 /// What every handler answers with.
 pub type Response = axum::response::Response;

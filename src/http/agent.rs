@@ -197,7 +197,7 @@ impl AgentFace {
 impl Face for AgentFace {
     fn answer(&self, connection: &Arc<Connection>, request: hyper::Request<Incoming>) -> Answer {
         if let Err(problem) = self.agent.hosts.admit(&request, connection.local.ip()) {
-            return Answer::now(problem.into_response());
+            return Answer::now(closing(problem.into_response()));
         }
         // A message with both lengths is smuggled past one of two readers. hyper believes the chunks and forgets
         // Content-Length, so every chunked request ends its connection (RFC 9112 §6.1).
@@ -209,7 +209,7 @@ impl Face for AgentFace {
         request.extensions_mut().insert(connection.clone());
         let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
         Answer::Later(Box::pin(async move {
-            let mut response = match answered.await {
+            let response = match answered.await {
                 Ok(Ok(response)) => problem::dress(response),
                 Ok(Err(never)) => match never {},
                 Err(_) => {
@@ -217,12 +217,15 @@ impl Face for AgentFace {
                     Code::INTERNAL.because("The agent made a mistake; its log has more.").into_response()
                 }
             };
-            if chunked {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            response
+            if chunked { closing(response) } else { response }
         }))
     }
+}
+
+/// An answer after which nothing more is heard on this connection.
+fn closing(mut response: super::Response) -> super::Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 #[cfg(test)]

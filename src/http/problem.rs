@@ -231,12 +231,12 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Gives an error that the framework made by itself (404, 405, a bad path) the form of all others; its headers stay.
+/// Gives an error that the framework made by itself (404, 405, a bad path: plain text or nothing) the form of all others.
 pub fn dress(response: Response) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
-    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == CONTENT_TYPE);
-    if !is_error || is_problem {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if !is_error || kind.is_some_and(|kind| !kind.as_bytes().starts_with(b"text/plain")) {
         return response;
     }
     let mut dressed = Problem::from(Code::of_status(status)).into_response();

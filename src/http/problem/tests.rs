@@ -80,5 +80,7 @@ fn a_bare_error_of_the_framework_is_dressed_and_keeps_allow() {
     let dressed = dress(bare);
     assert_eq!(dressed.headers()[header::CONTENT_TYPE], CONTENT_TYPE);
     assert_eq!(dressed.headers()[header::ALLOW], "GET,HEAD");
+    let own = (StatusCode::SERVICE_UNAVAILABLE, [(header::CONTENT_TYPE, "application/json")]).into_response();
+    assert_eq!(dress(own).headers()[header::CONTENT_TYPE], "application/json");
     assert_eq!(dress(StatusCode::OK.into_response()).headers().get(header::CONTENT_TYPE), None);
 }
