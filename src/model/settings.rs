@@ -94,6 +94,8 @@ pub struct Console {
     pub ping: Duration,
     /// A viewer that took nothing for this long is cut off.
     pub stall: Duration,
+    /// Largest answer of `GET /console/log`.
+    pub page_bytes: usize,
     pub columns: u16,
     pub rows: u16,
 }
@@ -117,6 +119,12 @@ pub struct Limits {
     pub connections: usize,
     /// Time for a whole request head to arrive.
     pub header_timeout: Duration,
+    /// Time for a whole JSON request body to arrive.
+    pub body_timeout: Duration,
+    /// A client that takes no byte of an answer for this long is cut off.
+    pub stall: Duration,
+    /// Time open connections get to finish when the agent goes down.
+    pub drain: Duration,
     /// Time an actor has to accept or refuse a command.
     pub command_timeout: Duration,
     /// Longest `?wait=` a client may ask for.
@@ -182,6 +190,7 @@ impl Default for Settings {
                 max_input_frame: 64 << 10,
                 ping: s(5),
                 stall: s(60),
+                page_bytes: 1 << 20,
                 columns: 200,
                 rows: 24,
             },
@@ -192,6 +201,9 @@ impl Default for Settings {
                 headers: 100,
                 connections: 512,
                 header_timeout: s(10),
+                body_timeout: s(30),
+                stall: s(30),
+                drain: s(5),
                 command_timeout: s(2),
                 max_wait: s(300),
                 operations_kept: 100,
