@@ -1,5 +1,5 @@
 //! Colours, widths and tables: what depends on where the text goes.
-use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Table, Width, presets};
+use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Table, presets};
 use std::io::IsTerminal;
 
 /// What a text means; the look decides how that shows.
@@ -79,12 +79,11 @@ impl Look {
 /// The finished table: first column flush left, no column but the last wraps, no blanks at line ends.
 pub fn finish(mut table: Table) -> String {
     let last = table.column_count().saturating_sub(1);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table.set_constraints((0..last).map(|_| ColumnConstraint::LowerBoundary(Width::Fixed(1))));
-    for column in table.column_iter_mut().take(last) {
-        column.set_constraint(ColumnConstraint::ContentWidth);
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, if at < last { 2 } else { 0 }));
+        if at < last {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     let mut text = table.trim_fmt();
     text.push('\n');
