@@ -1,0 +1,3 @@
+//! Integration tests: the real binary with real processes, one test binary for all of them.
+mod house;
+mod support;
