@@ -197,7 +197,7 @@ impl Console {
                 self.here = false;
                 self.remark(&format!("agent gone ({why}), reconnecting…"))?;
             }
-            Event::Unsent => self.remark("not connected: that was not sent")?,
+            Event::Unsent { why } => self.remark(&format!("{why}: that was not sent"))?,
             Event::Exit { code, signal } => {
                 self.remark(&exited(code, signal))?;
                 if self.shell {

@@ -26,6 +26,8 @@ pub enum Note {
         #[serde(default)]
         offset: u64,
     },
+    /// Input was not passed on.
+    Refused { code: String },
     /// A frame of a later release.
     #[serde(other)]
     Unknown,
@@ -168,6 +170,7 @@ mod tests {
         assert_eq!(note(r#"{"type":"gap","from":1,"to":9}"#), Note::Gap { from: 1, to: 9 });
         assert_eq!(note(r#"{"type":"exit","code":1,"signal":0}"#), Note::Exit { code: Some(1), signal: 0 });
         assert_eq!(note(r#"{"type":"exit","code":null,"signal":9}"#), Note::Exit { code: None, signal: 9 });
+        assert_eq!(note(r#"{"type":"refused","code":"not_running"}"#), Note::Refused { code: "not_running".into() });
         assert_eq!(note(r#"{"type":"confetti","n":1}"#), Note::Unknown);
     }
 }

@@ -45,8 +45,10 @@ pub enum Event {
     Gone {
         why: String,
     },
-    /// Input that found no connection.
-    Unsent,
+    /// Input that was not taken: no connection, or the agent's code for it.
+    Unsent {
+        why: String,
+    },
     /// The last event: refused, or closed as we asked (`None`).
     Over(Option<Failure>),
 }
@@ -192,7 +194,7 @@ impl Task {
                 () = tokio::time::sleep_until(until) => return false,
                 order = self.orders.recv() => match order {
                     Some(Order::Resize(columns, rows)) => self.size = Some((columns, rows)),
-                    Some(Order::Input(_)) if self.events.send(Event::Unsent).await.is_ok() => {}
+                    Some(Order::Input(_)) if self.events.send(unconnected()).await.is_ok() => {}
                     Some(Order::Input(_)) | Some(Order::Close) | None => return true,
                 },
             }
@@ -259,6 +261,7 @@ impl Task {
             }
             Note::Gap { to, .. } => broken(self.cursor.gap(to)),
             Note::Epoch { epoch, offset } => broken(self.cursor.begin(Place { epoch, offset })),
+            Note::Refused { code } => Some(Event::Unsent { why: code.replace('_', " ") }),
             Note::Exit { code, signal } => Some(Event::Exit { code, signal }),
             Note::Unknown => None,
         })
@@ -296,6 +299,10 @@ impl Task {
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
         End::Over(None)
     }
+}
+
+fn unconnected() -> Event {
+    Event::Unsent { why: "not connected".into() }
 }
 
 fn broken(step: Step) -> Option<Event> {

@@ -64,8 +64,12 @@ impl Page {
         let answer = session.agent.read(&format!("console/log?from={from}&limit={PAGE}")).await?;
         let number = |name: &str| -> Result<u64, Failure> { header_number(session, &answer, name) };
         let (start, end, epoch) = (number("Log-Start")?, number("Log-End")?, number("Log-Epoch")?);
-        let asked = if from < 0 { end.saturating_sub(from.unsigned_abs()) } else { from.unsigned_abs() };
-        Ok(Page { epoch, from: asked.max(start), bytes: answer.body, end, start })
+        let asked = if from < 0 { end.saturating_sub(from.unsigned_abs()) } else { from.unsigned_abs().min(end) };
+        let from = match answer.header("Log-From") {
+            Some(_) => number("Log-From")?,
+            None => asked.max(start),
+        };
+        Ok(Page { epoch, from, bytes: answer.body, end, start })
     }
 
     fn place(&self) -> Place {
@@ -127,7 +131,7 @@ async fn follow(session: &Session, place: Place, printer: &mut Printer) -> Resul
             Event::Output(bytes) => printer.write(&bytes)?,
             Event::Here { step, .. } | Event::Broken(step) => lost(step),
             Event::Gone { why } => eprintln!("[agent gone ({why}), reconnecting…]"),
-            Event::Exit { .. } | Event::Unsent => {}
+            Event::Exit { .. } | Event::Unsent { .. } => {}
             Event::Over(Some(failure)) => return Err(failure),
             Event::Over(None) => return Ok(()),
         }

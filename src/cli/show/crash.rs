@@ -15,7 +15,7 @@ pub fn table(crashes: &[Crash], look: Look, now: WallTime) -> String {
     if crashes.is_empty() {
         return "no crashes\n".into();
     }
-    let mut table = look.table(&["ID", "WHEN", "CLASS", "CODE", "UPTIME", "DECISION", "REASON"]);
+    let mut table = look.table(&["ID", "WHEN", "CLASS", "CODE", "UPTIME", "REASON → DECISION"]);
     for c in crashes {
         let when = c.time.map_or_else(|| "unknown".into(), |at| words::relative(at, now));
         table.add_row([
@@ -24,8 +24,7 @@ pub fn table(crashes: &[Crash], look: Look, now: WallTime) -> String {
             look.cell(Tone::Bad, &c.classification),
             (&c.code).into(),
             words::duration(c.uptime_seconds).into(),
-            (&c.decision).into(),
-            first_line(&c.reason).into(),
+            format!("{}\n→ {}", first_line(&c.reason), c.decision).into(),
         ]);
     }
     finish(table)

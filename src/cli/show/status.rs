@@ -6,10 +6,11 @@ use super::{
 use crate::cli::client::wire::{Crash, Status};
 use crate::model::time::WallTime;
 use serde_json::Value;
-use std::fmt::Write;
 
 /// Memory beyond this share of its limit is worth a colour.
 const TIGHT: f64 = 0.9;
+/// Columns before a value.
+const INDENT: usize = 13;
 
 /// `last_crash` adds the hint, which the status itself does not carry.
 pub fn page(status: &Status, last_crash: Option<&Crash>, look: Look, now: WallTime) -> String {
@@ -72,13 +73,13 @@ struct Page {
 
 impl Page {
     fn row(&mut self, name: &str, tone: Option<Tone>, value: &str) {
-        let mut lines = value.lines();
-        let paint = |line: &str| tone.map_or(line.to_owned(), |tone| self.look.paint(tone, line));
-        let first = paint(lines.next().unwrap_or_default());
-        let rest: String = lines.map(|line| format!("  {:11}{}\n", "", paint(line))).collect();
-        let name = self.look.paint(Tone::Faint, &format!("{name:11}"));
-        // Writing to a String cannot fail.
-        let _ = write!(self.text, "  {name}{first}\n{rest}");
+        let room = usize::from(self.look.width).saturating_sub(INDENT).max(20);
+        let mut name = self.look.paint(Tone::Faint, &format!("  {name:11}"));
+        for line in value.lines().flat_map(|line| words::wrap(line, room)) {
+            let line = tone.map_or(line.clone(), |tone| self.look.paint(tone, &line));
+            self.text += &format!("{name}{line}\n");
+            name = " ".repeat(INDENT);
+        }
     }
 
     fn readiness(&mut self, s: &Status) {
@@ -118,7 +119,9 @@ impl Page {
 
     fn resources(&mut self, s: &Status) {
         let u = &s.usage;
-        if u.memory_limit_bytes > 0 {
+        if !s.process_running {
+            // What a server that is down uses says nothing.
+        } else if u.memory_limit_bytes > 0 {
             let share = u.memory_bytes as f64 / u.memory_limit_bytes as f64;
             let tone = (share >= TIGHT).then_some(Tone::Bad);
             let (used, limit) = (words::bytes(u.memory_bytes), words::bytes(u.memory_limit_bytes));
@@ -160,7 +163,7 @@ impl Page {
         if let Some(reason) = s.last_crash_reason.as_deref().filter(|r| !r.is_empty()) {
             self.row("", None, reason);
         }
-        if let Some(hint) = report.map(|r| r.hint.as_str()).filter(|h| !h.is_empty()) {
+        if let Some(hint) = report.map(|r| r.hint.as_str()).filter(|h| !h.is_empty() && !s.ready) {
             self.row("hint", Some(Tone::Strong), hint);
         }
         if let Some(at) = s.next_restart_at {

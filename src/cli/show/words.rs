@@ -15,14 +15,12 @@ pub fn duration(seconds: u64) -> String {
 
 /// The largest unit alone: for moments, where the second one is noise.
 fn roughly(seconds: u64) -> String {
-    let [name, size] = match seconds {
-        0..60 => return format!("{seconds} s"),
-        60..3_600 => ["min", "60"],
-        3_600..86_400 => ["h", "3600"],
-        _ => ["d", "86400"],
-    };
-    let size: u64 = size.parse().unwrap_or(1);
-    format!("{} {name}", seconds / size)
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
 }
 
 /// `3 min ago`, `in 25 s`, `now`.
@@ -91,6 +89,24 @@ pub fn bar(share: f64, cells: usize) -> String {
     format!("{}{}", "█".repeat(full), "░".repeat(cells - full))
 }
 
+/// Lines of at most `room` characters, broken at blanks where there are any.
+pub fn wrap(text: &str, room: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut length = 0;
+    for word in text.split_inclusive(' ') {
+        let chars = word.chars().count();
+        if length > 0 && length + word.trim_end().chars().count() > room {
+            lines.push(String::new());
+            length = 0;
+        }
+        length += chars;
+        if let Some(line) = lines.last_mut() {
+            line.push_str(word);
+        }
+    }
+    lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +162,14 @@ mod tests {
         assert_eq!(exit(None, 9), "signal 9 (SIGKILL)");
         assert_eq!(exit(None, 40), "signal 40");
         assert_eq!(exit(None, 0), "unknown exit status");
+    }
+
+    #[test]
+    fn wrapping() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("one two", 7), ["one two"]);
+        assert_eq!(wrap("incomprehensible word", 5), ["incomprehensible", "word"]);
+        assert_eq!(wrap("", 5), [""]);
     }
 
     #[test]
