@@ -22,6 +22,8 @@ pub struct Settings {
     pub artifacts_url: Option<String>,
     /// Bearer token; never printed.
     pub token: Option<Secret>,
+    /// File the token is read from.
+    pub token_file: Option<PathBuf>,
     pub allow_unauthenticated: bool,
     /// Host names accepted in `Host` besides loopback and this machine's own.
     pub allowed_hosts: Vec<String>,
@@ -104,6 +106,8 @@ pub struct Game {
     pub user: String,
     /// pids limit of a workload.
     pub max_processes: u32,
+    /// Less free space than this where the server root lies: no start.
+    pub min_disk_free_bytes: u64,
     /// Start the saved workload when the agent starts after a reboot and it was meant to run.
     pub autostart: bool,
 }
@@ -112,6 +116,8 @@ pub struct Game {
 pub struct Limits {
     /// Largest JSON request body in bytes.
     pub body_bytes: usize,
+    /// Largest /config body in bytes: it is saved, and shown in each status.
+    pub config_bytes: usize,
     pub header_bytes: usize,
     pub headers: usize,
     pub connections: usize,
@@ -156,6 +162,7 @@ impl Default for Settings {
             vmid: None,
             artifacts_url: None,
             token: None,
+            token_file: None,
             allow_unauthenticated: false,
             allowed_hosts: Vec::new(),
             on_agent_stop: OnAgentStop::Auto,
@@ -185,9 +192,10 @@ impl Default for Settings {
                 columns: 200,
                 rows: 24,
             },
-            game: Game { user: "game".into(), max_processes: 4096, autostart: true },
+            game: Game { user: "game".into(), max_processes: 4096, min_disk_free_bytes: 64 << 20, autostart: true },
             limits: Limits {
                 body_bytes: 1 << 20,
+                config_bytes: 64 << 10,
                 header_bytes: 32 << 10,
                 headers: 100,
                 connections: 512,
