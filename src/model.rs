@@ -6,6 +6,7 @@ pub mod game;
 pub mod ids;
 pub mod operation;
 pub mod phase;
+pub mod plain_text;
 pub mod refusal;
 pub mod settings;
 pub mod snapshot;

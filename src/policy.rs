@@ -1,1 +1,2 @@
 //! What we decide: pure functions and state machines. Time and chance come in as arguments.
+pub mod crash;
