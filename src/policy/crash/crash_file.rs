@@ -28,7 +28,10 @@ pub(super) struct Facts {
 
 pub(super) fn parse(file: &CrashFile) -> Facts {
     let name = file.path.rsplit('/').next().unwrap_or_default();
-    if name.starts_with("hs_err") {
+    if name == "debug.txt" {
+        // A log that older runs have written into as well: for a person only.
+        Facts::default()
+    } else if name.starts_with("hs_err") {
         hs_err(file.text)
     } else if name.ends_with(".json") {
         json_report(file.text)
