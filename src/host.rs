@@ -3,3 +3,4 @@ pub mod crash_files;
 pub mod file_manifest;
 pub mod keeping;
 mod no_follow;
+pub mod probe;
