@@ -8,6 +8,7 @@ pub mod ids;
 pub mod machine;
 pub mod operation;
 pub mod phase;
+pub mod plain_text;
 pub mod refusal;
 pub mod settings;
 pub mod snapshot;

@@ -130,6 +130,12 @@ pub struct Limits {
     /// Operations and crash reports kept.
     pub operations_kept: usize,
     pub crashes_kept: usize,
+    /// Bytes read of a crash report or hs_err file.
+    pub crash_file_bytes: u64,
+    /// Watched files (mods, plugins, config) remembered per start.
+    pub watched_files: usize,
+    /// Bytes of large watched files hashed per start.
+    pub watched_hash_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -204,6 +210,9 @@ impl Default for Settings {
                 max_wait: s(300),
                 operations_kept: 100,
                 crashes_kept: 20,
+                crash_file_bytes: 1 << 20,
+                watched_files: 5_000,
+                watched_hash_bytes: 64 << 20,
             },
             status: Status { interval: s(5) },
             runtime: Runtime { worker_threads: 2 },
