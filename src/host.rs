@@ -2,8 +2,12 @@
 pub mod cgroup;
 pub mod clock;
 pub mod console_log;
+pub mod crash_files;
+pub mod file_manifest;
 pub mod keeper_client;
 pub mod keeper_state;
 pub mod keeping;
+mod no_follow;
+pub mod probe;
 pub mod process;
 pub mod store;

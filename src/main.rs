@@ -16,5 +16,5 @@ fn main() -> ExitCode {
     if keeper::init::wanted(&args) {
         return keeper::init::run(&args).into();
     }
-    ExitCode::SUCCESS
+    zlh::cli::run()
 }

@@ -1,0 +1,1 @@
+//! Bodies, good and bad.
