@@ -103,13 +103,20 @@ async fn old_servers_are_asked_in_their_own_words() {
     let port = peer(false, move |q| {
         let is_1_6 =
             q.starts_with(b"\xfe\x01\xfa\x00\x0b\x00M\x00C\x00|") && q[27..].starts_with(&[0x00, 0x19, 78, 0, 9]);
-        if is_1_6 && q[32..].starts_with(&host) { kick("§1\078\01.6.4\0A motd\03\020") } else { Vec::new() }
+        if is_1_6 && q[32..].starts_with(&host) {
+            kick(&["§1", "78", "1.6.4", "A motd", "3", "20"].join("\0"))
+        } else {
+            Vec::new()
+        }
     })
     .await;
     let answer = ping(port, PATIENCE).await.unwrap();
     assert_eq!(answer, ProbeAnswer { players: players(3, 20, &[]), version: Some("1.6.4".into()) });
 
-    let port = peer(false, |q| if q == [0xfe, 0x01] { kick("§1\051\01.4.7\0m\01\02") } else { Vec::new() }).await;
+    let port = peer(false, |q| {
+        if q == [0xfe, 0x01] { kick(&["§1", "51", "1.4.7", "m", "1", "2"].join("\0")) } else { Vec::new() }
+    })
+    .await;
     assert_eq!(ping(port, PATIENCE).await.unwrap().version.as_deref(), Some("1.4.7"));
 
     let port = peer(false, |q| if q == [0xfe] { kick("A §c motd§4§8") } else { Vec::new() }).await;
