@@ -2,6 +2,7 @@
 pub mod accounts;
 pub mod cgroup;
 pub mod clock;
+pub mod console_input;
 pub mod console_log;
 pub mod crash_files;
 pub mod file_manifest;

@@ -96,6 +96,16 @@ impl Store {
         }
     }
 
+    /// Names of all records, sorted.
+    pub fn names(&self) -> Result<Vec<String>, StoreError> {
+        let entries = fs::read_dir(&self.folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let files = entries.map_err(failed("list", &self.folder))?.into_iter().map(|entry| entry.file_name());
+        let mut names: Vec<String> =
+            files.filter_map(|file| Some(file.to_str()?.strip_suffix(".json")?.to_owned())).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// Opens `<name>.ledger` and what was last written to it.
     pub fn ledger<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<(Ledger<T>, Option<T>), StoreError> {
         Ledger::open(self.folder.join(format!("{name}.ledger")))
