@@ -63,6 +63,20 @@ impl Link {
         std::io::Write::write_all(&mut &self.socket, bytes).unwrap();
     }
 
+    pub fn into_socket(self) -> UnixStream {
+        self.socket
+    }
+
+    /// The next report that is none of a launch; `None` once the connection is closed.
+    pub fn next_but_launch(&mut self) -> Option<Report> {
+        loop {
+            match self.next() {
+                Some(Report::Launched { .. }) => {}
+                other => return other,
+            }
+        }
+    }
+
     /// The next report; `None` once the keeper has closed the connection.
     pub fn next(&mut self) -> Option<Report> {
         loop {
@@ -257,7 +271,8 @@ impl Drop for Bench {
         if self.keeper.try_wait().ok().flatten().is_none() {
             let _ = self.link.socket.set_read_timeout(Some(Duration::from_secs(5)));
             // A connection of its own: the test may have broken the first one.
-            if let Some(run) = self.console().record().filter(|r| r.progress == Progress::Launched).map(|r| r.run)
+            if let Some(run) =
+                self.console().record().filter(|r| r.progress == Progress::Launched && alive(r.pid)).map(|r| r.run)
                 && !std::thread::panicking()
             {
                 let mut link = Link::connect(&self.dir());
