@@ -3,4 +3,5 @@
 mod cli;
 mod crash_real;
 mod house;
+mod keeper;
 mod support;
