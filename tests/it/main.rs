@@ -1,0 +1,2 @@
+//! Integration tests with real processes, one binary.
+mod host_keeper;
