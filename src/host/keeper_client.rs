@@ -29,7 +29,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{sync::Notify, time::timeout};
+use tokio::{sync::Notify, task::AbortHandle, time::timeout};
 
 mod accounts;
 mod connection;
@@ -109,10 +109,21 @@ impl Plan {
     }
 }
 
-/// Implements [`Keeping`] with real keepers; clones are the same hold.
+/// Implements [`Keeping`] with real keepers; clones are the same hold. When the last one is dropped the connection is
+/// closed: a keeper with a run keeps it, an idle one leaves.
 #[derive(Clone)]
 pub struct KeeperClient {
     core: Arc<Core>,
+    /// The connection's task holds the core too, so the clients are counted on their own.
+    _hold: Arc<Hold>,
+}
+
+struct Hold(Arc<Core>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.hang_up();
+    }
 }
 
 /// What all tasks of one client share. Locks are held for a few instructions, never across an await.
@@ -122,6 +133,8 @@ struct Core {
     log: ConsoleLog,
     places: Places,
     link: Mutex<Option<Arc<Link>>>,
+    /// The task that hears the current link.
+    listener: Mutex<Option<AbortHandle>>,
     held: Mutex<Held>,
     prepared: Mutex<Prepared>,
     /// Who connects, spawns or rescues does so alone.
@@ -156,13 +169,15 @@ impl KeeperClient {
             // Without /proc there are no cgroups either; what is missing is warned about at the first launch.
             places: Places::of_this_process().unwrap_or_default(),
             link: Mutex::default(),
+            listener: Mutex::default(),
             held: Mutex::default(),
             prepared: Mutex::new(prepared),
             turn: tokio::sync::Mutex::default(),
             ended: Notify::new(),
             plan,
         };
-        Ok(KeeperClient { core: Arc::new(core) })
+        let core = Arc::new(core);
+        Ok(KeeperClient { _hold: Arc::new(Hold(core.clone())), core })
     }
 
     /// The workload's console, readable in every state.
@@ -201,6 +216,17 @@ impl Core {
 
     fn set_link(&self, link: Option<Arc<Link>>) {
         *self.link.lock().unwrap_or_else(PoisonError::into_inner) = link;
+    }
+
+    fn set_listener(&self, task: Option<AbortHandle>) -> Option<AbortHandle> {
+        std::mem::replace(&mut self.listener.lock().unwrap_or_else(PoisonError::into_inner), task)
+    }
+
+    fn hang_up(&self) {
+        self.set_link(None);
+        if let Some(listener) = self.set_listener(None) {
+            listener.abort();
+        }
     }
 
     /// The link to a keeper of our own build, to which an order can go at once.

@@ -9,18 +9,20 @@ use crate::{
     host::{keeping::KeepingError, process::PidFd},
     keeper::{
         layout::{Progress, RunRecord},
-        protocol::Order,
+        protocol::{Order, Report},
     },
     model::ids::RunId,
 };
 use bytes::Bytes;
 use std::{
+    collections::VecDeque,
     os::fd::OwnedFd,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
     sync::oneshot,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -61,8 +63,8 @@ impl Core {
         if let Some(record) = RunRecord::decode(&who.record) {
             self.reconcile(record);
         }
-        tokio::spawn(link.clone().flush_forever());
-        tokio::spawn(self.clone().listen(link.clone(), reports));
+        let listener = tokio::spawn(self.clone().listen(link.clone(), reports));
+        self.set_listener(Some(listener.abort_handle()));
         self.log.refresh();
         Ok(link)
     }
@@ -84,10 +86,13 @@ impl Core {
 
     /// The one task that hears this connection; ends with it.
     async fn listen(self: Arc<Self>, link: Arc<Link>, mut reports: Reports) {
+        let mut sender = JoinSet::new();
+        sender.spawn(link.clone().flush_forever());
         loop {
             match reports.next().await {
                 Ok(Some(report)) => {
-                    let fds = reports.take_fds();
+                    // They came with this one: the kernel never glues two messages with descriptors together.
+                    let fds = if matches!(report, Report::Fds { .. }) { reports.take_fds() } else { VecDeque::new() };
                     self.on_report(report, fds);
                 }
                 Ok(None) => break,
@@ -97,6 +102,7 @@ impl Core {
                 }
             }
         }
+        sender.abort_all();
         drop(reports);
         self.on_hang_up(link).await;
     }

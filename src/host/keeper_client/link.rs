@@ -24,6 +24,8 @@ use tokio::{
 const MOST_UNSENT: usize = 4 << 20;
 /// One read of the socket.
 const CHUNK: usize = 16 << 10;
+/// Reports that may come before the introduction.
+const MOST_EARLY: usize = 64;
 /// A keeper answers within microseconds; a machine that swaps, within seconds.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -106,6 +108,8 @@ pub(super) struct Reports {
     bytes: Vec<u8>,
     taken: usize,
     fds: VecDeque<OwnedFd>,
+    /// What the keeper said before it introduced itself.
+    early: VecDeque<Report>,
 }
 
 /// What a keeper says when asked who it is.
@@ -131,32 +135,44 @@ impl Reports {
             more: Notify::new(),
         };
         link.send(&Order::Hello { version: protocol::VERSION, build: our_build.to_owned() })?;
-        let mut reports = Reports { link: Arc::new(link), bytes: Vec::new(), taken: 0, fds: VecDeque::new() };
-        let answer = timeout(HELLO_TIMEOUT, reports.next()).await;
-        let Ok(answer) = answer else {
-            return Err(KeepingError::Link(format!("no word within {} s", HELLO_TIMEOUT.as_secs())));
-        };
-        match answer.map_err(|e| KeepingError::Link(e.to_string()))? {
-            Some(Report::Hello { build, pid, record, .. }) => reports.introduced(build, Introduction { pid, record }),
-            Some(_) => Err(KeepingError::Link("it did not introduce itself".into())),
-            None => Err(KeepingError::Link("it hung up".into())),
+        let mut reports =
+            Reports { link: Arc::new(link), bytes: Vec::new(), taken: 0, fds: VecDeque::new(), early: VecDeque::new() };
+        match timeout(HELLO_TIMEOUT, reports.introduction()).await {
+            Ok(Ok((build, who))) => Ok(reports.introduced(build, who)),
+            Ok(Err(e)) => Err(KeepingError::Link(e.to_string())),
+            Err(_) => Err(KeepingError::Link(format!("no word within {} s", HELLO_TIMEOUT.as_secs()))),
         }
     }
 
-    fn introduced(
-        mut self,
-        build: String,
-        who: Introduction,
-    ) -> Result<(Arc<Link>, Reports, Introduction), KeepingError> {
+    /// A busy console may get a word in first.
+    async fn introduction(&mut self) -> io::Result<(String, Introduction)> {
+        let mut early = VecDeque::new();
+        loop {
+            match self.next().await? {
+                Some(Report::Hello { build, pid, record, .. }) => {
+                    self.early = early;
+                    return Ok((build, Introduction { pid, record }));
+                }
+                Some(_) if early.len() >= MOST_EARLY => return Err(io::Error::other("it did not introduce itself")),
+                Some(report) => early.push_back(report),
+                None => return Err(io::Error::other("it hung up")),
+            }
+        }
+    }
+
+    fn introduced(mut self, build: String, who: Introduction) -> (Arc<Link>, Reports, Introduction) {
         // Nobody else holds it yet.
         if let Some(link) = Arc::get_mut(&mut self.link) {
             link.build = build;
         }
-        Ok((self.link.clone(), self, who))
+        (self.link.clone(), self, who)
     }
 
     /// The next report; `None` once the keeper has hung up. Reports of a later version are passed over.
     pub(super) async fn next(&mut self) -> io::Result<Option<Report>> {
+        if let Some(report) = self.early.pop_front() {
+            return Ok(Some(report));
+        }
         loop {
             match self.split() {
                 Ok(Some(report)) => return Ok(Some(report)),
@@ -233,8 +249,9 @@ mod tests {
         let (mut keeper, ours) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let hello = Report::Hello { version: 1, build: "b".into(), pid: 5, record: vec![1] };
-        keeper.write_all(&hello.encode()).unwrap();
-        let (link, reports, who) = Reports::open(ours.into(), None, "a").await.unwrap();
+        keeper.write_all(&[Report::Head.encode(), hello.encode()].concat()).unwrap();
+        let (link, mut reports, who) = Reports::open(ours.into(), None, "a").await.unwrap();
+        assert_eq!(reports.next().await.unwrap(), Some(Report::Head), "said before the hello, not lost");
         assert_eq!((link.build.as_str(), who.pid, who.record), ("b", 5, vec![1]));
         (keeper, link, reports)
     }

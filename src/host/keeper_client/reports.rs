@@ -35,6 +35,10 @@ impl Core {
 
     fn on_launched(self: &Arc<Self>, run: RunId, report: &Report) {
         let Report::Launched { pid, start_ticks, boot_ns, wall_ms, .. } = *report else { return };
+        // A run that a new keeper has adopted: we know more about it than this report.
+        if self.held().live(run).is_some() {
+            return;
+        }
         // The record was written before the report; only it knows the console offset and the oom counter.
         let record = self.log.state().and_then(|state| state.record(run.0)).unwrap_or_else(|| RunRecord {
             log_start: self.log.range().end,
