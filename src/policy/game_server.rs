@@ -31,6 +31,7 @@ mod ended;
 mod ladder;
 mod recovering;
 mod starting;
+pub use starting::{LAUNCH_WITHIN, PREPARE_WITHIN};
 mod stopping;
 mod view;
 
@@ -58,6 +59,7 @@ use std::{sync::Arc, time::Duration};
 const RUN_BLOCK: u64 = 64;
 
 /// One game server: what is known, what is wanted, what is awaited.
+#[derive(Clone)]
 pub struct Machine {
     rules: Arc<Settings>,
     phase: Phase,
@@ -355,5 +357,7 @@ impl Machine {
 mod golden;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod rig;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,8 @@
 //! What the machine asks its actor to do, in order. An effect that can answer carries the ticket or run of its answer.
-use super::{fact::Ticket, memory::Memory};
+use super::{
+    fact::{Born, Ticket},
+    memory::Memory,
+};
 use crate::model::{crash::CrashReport, exit::Exit, ids::RunId, workload::WorkloadSpec};
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +25,7 @@ pub enum Effect {
     /// → `Launched`; later `Exited`, `TreeEmptied`
     Launch(RunId, Arc<WorkloadSpec>),
     /// → `Probed`
-    Probe(RunId, Arc<WorkloadSpec>),
+    Probe(Probing),
     /// Type this line at the game's console.
     Say {
         run: RunId,
@@ -42,6 +45,16 @@ pub enum Effect {
     Arm(Ticket, Duration),
     /// The machine is done; the actor may stop.
     Finish,
+}
+
+/// One question to a living run: could players join right now?
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probing {
+    pub run: RunId,
+    pub spec: Arc<WorkloadSpec>,
+    pub born: Born,
+    /// It was ready before: look whether it still answers, not whether it has come up.
+    pub proven: bool,
 }
 
 /// Who a signal is meant for.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{
-        crash::CrashReport,
+        crash::{Classification, Confidence, CrashReport, Retry, Verdict},
         exit::{Exit, ExitStatus},
         ids::{OperationId, RunId},
         time::BootTime,
@@ -19,7 +19,7 @@ use crate::{
         restart::{self, Death, Proof},
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 impl Machine {
     pub(super) fn on_exited(&mut self, now: Moment, run: RunId, exit: &Exit) {
@@ -166,6 +166,54 @@ impl Machine {
         if self.phase.live().is_some_and(|l| l.run == run) {
             self.memory.stop_typed = Some(run);
             self.save();
+        }
+    }
+}
+
+impl Ended {
+    /// The report when the crash engine gave no answer: what the exit status alone says.
+    pub fn unclassified(&self, id: String, why: &str) -> CrashReport {
+        let (classification, code) = match (self.hung, self.exit.status) {
+            (true, _) => (Classification::UnexpectedExit, "hang"),
+            (false, ExitStatus::Code(0)) => (Classification::UnexpectedExit, "exit.zero"),
+            (false, ExitStatus::Code(_)) => (Classification::NonzeroExit, "exit.nonzero"),
+            (false, ExitStatus::Signal { .. }) => (Classification::UnexpectedExit, "exit.signal"),
+            (false, ExitStatus::Unknown) => (Classification::UnexpectedExit, "exit.unknown"),
+        };
+        let verdict = Verdict {
+            classification,
+            code: code.into(),
+            confidence: Confidence::Weak,
+            retry: Retry::Ladder,
+            rule: String::new(),
+            reason: describe(&self.exit, self.hung),
+            hint: format!("The log was not looked at: {why}"),
+            captures: BTreeMap::new(),
+            evidence: Vec::new(),
+        };
+        self.report(id, verdict)
+    }
+
+    /// A report with this verdict and nothing gathered yet.
+    pub fn report(&self, id: String, verdict: Verdict) -> CrashReport {
+        CrashReport {
+            id,
+            run: self.exit.run,
+            time: self.exit.ended_at,
+            exit_code: self.exit.status.code(),
+            signal: self.exit.status.signal(),
+            core_dumped: matches!(self.exit.status, ExitStatus::Signal { core_dumped: true, .. }),
+            uptime_seconds: self.exit.uptime().as_secs(),
+            was_ready: self.was_ready,
+            peak_memory_bytes: self.exit.max_rss_bytes,
+            verdict,
+            suspected_mod: None,
+            crash_file: None,
+            crash_file_text: None,
+            log_tail: Vec::new(),
+            changes: Vec::new(),
+            decision: self.decision.clone(),
+            status: Some(self.exit.status),
         }
     }
 }

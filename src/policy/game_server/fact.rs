@@ -65,6 +65,8 @@ pub struct Born {
     pub pid: i32,
     pub started: BootTime,
     pub started_at: WallTime,
+    /// Console offset of its first byte.
+    pub log_start: u64,
 }
 
 /// Why a launch brought no process.

@@ -2,7 +2,7 @@
 use super::{
     Machine,
     command::Moment,
-    effect::{Aim, Effect},
+    effect::{Aim, Effect, Probing},
     fact::{Born, Chance, LaunchFailure, Ticket},
     memory::ReadyRun,
     phase::{Live, Next, Phase, Preparing, Step, Why},
@@ -178,9 +178,10 @@ impl Machine {
     }
 
     pub(super) fn probe(&mut self) {
-        if let Phase::Starting(live) | Phase::Ready(live) = &self.phase {
-            self.out.push(Effect::Probe(live.run, live.spec.clone()));
-        }
+        let (Phase::Starting(live) | Phase::Ready(live)) = &self.phase else { return };
+        let Some(born) = live.born else { return };
+        let proven = matches!(self.phase, Phase::Ready(_));
+        self.out.push(Effect::Probe(Probing { run: live.run, spec: live.spec.clone(), born, proven }));
     }
 
     pub(super) fn on_probed(&mut self, now: Moment, run: RunId, answer: Answer) {
