@@ -117,6 +117,7 @@ pub fn classify(evidence: &Evidence) -> Verdict {
         (None, Some(best)) => by_rule(evidence, &findings, best),
         (None, None) => status::fallback(evidence),
     };
+    add_suspect(&mut verdict, &findings, &hits);
     add_crash_file(&mut verdict, facts);
     add_evidence(&mut verdict, &findings, &hits);
     verdict
@@ -164,6 +165,18 @@ fn retry(evidence: &Evidence, rule: &Rule, hit: &Hit) -> Retry {
         Retry::Never if doubtful => Retry::Once,
         other => other,
     }
+}
+
+/// Where the deciding line names no mod, another line that speaks of one names the suspect.
+fn add_suspect(verdict: &mut Verdict, findings: &Findings, hits: &[&Hit]) {
+    if verdict.classification == Classification::Oom || suspect::captured(verdict).is_some() {
+        return;
+    }
+    let named = hits.iter().find_map(|hit| {
+        let mut captures = scan::captures(&findings.rules[hit.rule], &findings.lines[hit.line].text).into_iter();
+        captures.find(|(name, _)| suspect::CAPTURES.contains(&name.as_str()))
+    });
+    verdict.captures.extend(named);
 }
 
 /// A crash file says in words what the log only hints at: it completes a verdict that no specific rule made.

@@ -62,12 +62,19 @@ const PLATFORM_JARS: [&str; 18] = [
 /// Stack frames looked at.
 const FRAMES: usize = 200;
 
+/// Captures that name a suspect.
+pub(super) const CAPTURES: [&str; 2] = ["mod", "plugin"];
+
+pub(super) fn captured(verdict: &Verdict) -> Option<&str> {
+    CAPTURES.iter().find_map(|name| verdict.captures.get(*name)).map(String::as_str)
+}
+
 /// From the verdict's captures, else from the crash report's own suspicion, else from the first frame of a stack trace
 /// that does not belong to the platform.
 pub fn suspected_mod(verdict: &Verdict, evidence: &Evidence) -> Option<String> {
-    let captured = ["mod", "plugin"].iter().find_map(|name| verdict.captures.get(*name).cloned());
+    let captured = captured(verdict);
     if captured.is_some() || verdict.classification == Classification::Oom {
-        return captured;
+        return captured.map(str::to_owned);
     }
     let facts = evidence.crash_file.as_ref().map(crash_file::parse).unwrap_or_default();
     let Facts { suspected_mods, lines, .. } = facts;

@@ -190,6 +190,14 @@ fn a_crash_file_completes_a_verdict() {
 }
 
 #[test]
+fn another_line_may_name_the_suspect() {
+    let log = "Error: Cannot find module 'economy-api'\n    at Module.load (/srv/w/node_modules/x/plugins/y.js:1:1)\n\
+        \x20   at Object.<anonymous> (/srv/w/plugins/shop.js:3:9)\n";
+    let verdict = judge(ExitStatus::Code(1), &["node", "flying_squid"], log);
+    assert_eq!((verdict.rule.as_str(), verdict.captures["plugin"].as_str()), ("N01", "plugins/shop.js"));
+}
+
+#[test]
 fn an_unknown_set_does_not_cost_the_verdict() {
     let verdict = judge(ExitStatus::Code(1), &["jvm", "nosuch"], "java.lang.OutOfMemoryError: Java heap space\n");
     assert_eq!(verdict.rule, "J01");
