@@ -287,6 +287,8 @@ async fn commands_are_one_clean_line() {
     }
     let unknown = agent.post("/console/command", r#"{"command":"a","colour":"red"}"#).await;
     assert!(unknown.status == 400 && unknown.json()["detail"].as_str().unwrap().contains("`colour`"));
+    let chatty = agent.post("/console/command", &format!("{{\"{}\":1}}", "\u{fc}".repeat(5000))).await;
+    assert!(chatty.body.len() < 1500, "what was sent is not sent back at any length");
     let longest = serde_json::json!({"command": "x".repeat(1024)}).to_string();
     assert_eq!(agent.post("/console/command", &longest).await.status, 202);
     drop(agent.verdict.send_replace(Err(Denied::Refused(Refusal::NotRunning))));
