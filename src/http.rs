@@ -11,6 +11,12 @@ pub mod query;
 pub mod server;
 pub mod websocket;
 
+/// At most so many bytes of `text`, cut between characters: what a peer sent is not sent back at any length.
+fn shortened(text: &str, most: usize) -> &str {
+    let cut = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    &text[..cut.unwrap_or(0)]
+}
+
 #[cfg(test)]
 mod tests;
 

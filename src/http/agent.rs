@@ -33,7 +33,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderValue, Method, header},
+    http::{HeaderValue, Method, Uri, header},
     middleware::{self, Next},
     response::IntoResponse,
     routing::{MethodRouter, get, post},
@@ -197,29 +197,40 @@ impl AgentFace {
 impl Face for AgentFace {
     fn answer(&self, connection: &Arc<Connection>, request: hyper::Request<Incoming>) -> Answer {
         if let Err(problem) = self.agent.hosts.admit(&request, connection.local.ip()) {
-            return Answer::now(closing(problem.into_response()));
+            return Answer::now(noted(request.method(), request.uri(), closing(problem.into_response())));
         }
         // A message with both lengths is smuggled past one of two readers. hyper believes the chunks and forgets
         // Content-Length, so every chunked request ends its connection (RFC 9112 §6.1).
         let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
         if !chunked && let Some(response) = self.at_once(&request) {
-            return Answer::now(response);
+            return Answer::now(noted(request.method(), request.uri(), response));
         }
+        let (method, uri) = (request.method().clone(), request.uri().clone());
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(connection.clone());
-        let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
+        let routed = routed(self.router.clone(), request);
         Answer::Later(Box::pin(async move {
-            let response = match answered.await {
-                Ok(Ok(response)) => problem::dress(response),
-                Ok(Err(never)) => match never {},
-                Err(_) => {
-                    tracing::error!("a request handler panicked");
-                    Code::INTERNAL.because("The agent made a mistake; its log has more.").into_response()
-                }
-            };
+            let response = noted(&method, &uri, routed.await);
             if chunked { closing(response) } else { response }
         }))
     }
+}
+
+async fn routed(router: Router, request: Request) -> super::Response {
+    match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
+        Ok(Ok(response)) => problem::dress(response),
+        Ok(Err(never)) => match never {},
+        Err(_) => Code::INTERNAL.because("A request handler panicked; the agent's log has more.").into_response(),
+    }
+}
+
+/// Errors are logged, without query and headers; what went well is not.
+fn noted(method: &Method, uri: &Uri, response: super::Response) -> super::Response {
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        tracing::debug!(%method, path = uri.path(), status = status.as_u16(), "a request was answered with an error");
+    }
+    response
 }
 
 /// An answer after which nothing more is heard on this connection.

@@ -1,7 +1,7 @@
 //! Every error on the wire: `application/problem+json` (RFC 9457) with a stable `code`.
 //!
 //! [`Code::ALL`] is the one table; `docs/errors.md` is generated from it by the test at the end of this file.
-use super::Response;
+use super::{Response, shortened};
 use crate::{
     actors::game_server::Denied,
     model::{refusal::Refusal, time::WallTime},
@@ -14,6 +14,8 @@ use serde::Serialize;
 use std::{ops::Deref, time::Duration};
 
 pub const CONTENT_TYPE: &str = "application/problem+json";
+/// Longest `detail`: it may quote what the caller sent.
+const DETAIL_BYTES: usize = 1000;
 
 /// One row of the table: what a client may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +90,10 @@ impl Code {
         }
     }
 
-    pub fn because(self, detail: impl Into<String>) -> Problem {
+    /// With a sentence of its own instead of the remedy.
+    pub fn because(self, detail: impl AsRef<str>) -> Problem {
         let mut problem = Problem::from(self);
-        problem.0.detail = detail.into();
+        problem.0.detail = shortened(detail.as_ref(), DETAIL_BYTES).to_owned();
         problem
     }
 }

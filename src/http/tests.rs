@@ -394,9 +394,10 @@ impl ConsoleLog for MemoryLog {
 
 /// Looks again and again until it is so.
 pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let mut look = tokio::time::interval(Duration::from_millis(2));
     let seen = timeout(DEADLINE, async {
         while !holds() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            look.tick().await;
         }
     });
     assert!(seen.await.is_ok(), "never seen: {what}");

@@ -24,6 +24,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Error,
+        error::ProtocolError,
         handshake::derive_accept_key,
         protocol::{Role, WebSocketConfig, frame::coding::CloseCode},
     },
@@ -110,6 +111,7 @@ pub fn close_code(error: &Error) -> Option<CloseCode> {
     match error {
         Error::Capacity(_) => Some(CloseCode::Size),
         Error::Utf8(_) => Some(CloseCode::Invalid),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => None,
         Error::Protocol(_) => Some(CloseCode::Protocol),
         _ => None,
     }

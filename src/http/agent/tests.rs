@@ -4,10 +4,9 @@ use crate::{
     actors::game_server::{Accepted, Denied},
     http::{
         auth::Access,
-        problem::Code,
-        tests::{DEADLINE, Fixture, bearer, check, crash, operation, until},
+        tests::{DEADLINE, Fixture, TOKEN, bearer, check, crash, operation, until},
     },
-    model::{ids::OperationId, operation::OperationState, phase::State, refusal::Refusal, snapshot::Players},
+    model::{operation::OperationState, phase::State, refusal::Refusal, snapshot::Players},
 };
 use std::{collections::BTreeSet, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 use tokio::{
@@ -288,6 +287,8 @@ async fn commands_are_one_clean_line() {
     }
     let unknown = agent.post("/console/command", r#"{"command":"a","colour":"red"}"#).await;
     assert!(unknown.status == 400 && unknown.json()["detail"].as_str().unwrap().contains("`colour`"));
+    let chatty = agent.post("/console/command", &format!("{{\"{}\":1}}", "\u{fc}".repeat(5000))).await;
+    assert!(chatty.body.len() < 1500, "what was sent is not sent back at any length");
     let longest = serde_json::json!({"command": "x".repeat(1024)}).to_string();
     assert_eq!(agent.post("/console/command", &longest).await.status, 202);
     drop(agent.verdict.send_replace(Err(Denied::Refused(Refusal::NotRunning))));
@@ -439,27 +440,44 @@ async fn a_listener_that_never_reads_is_cut_off() {
     let request = format!("GET /events HTTP/1.1\r\nHost: {}\r\n{}\r\n", agent.addr, bearer());
     stream.write_all(request.as_bytes()).await.unwrap();
     until("the listener is there", || agent.status.receiver_count() > 1).await;
-    let cut = async {
-        while agent.traffic.open.load(Relaxed) > 0 {
-            agent.publish(|p| p.snapshot.error = Some("x".repeat(200_000)));
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    timeout(DEADLINE, cut).await.expect("the server closes the connection");
+    until("the server closes the connection", || {
+        agent.publish(|p| p.snapshot.error = Some("x".repeat(200_000)));
+        agent.traffic.open.load(Relaxed) == 0
+    })
+    .await;
 }
 
-#[tokio::test]
-async fn secrets_are_in_no_answer() {
-    let agent = Fixture::start().await;
-    for route in ROUTES.iter().filter(|r| !r.path.contains("events")) {
-        let reply = agent.ask(route.method.as_str(), route.path).await;
-        assert!(!String::from_utf8_lossy(&reply.body).contains(crate::http::tests::TOKEN), "{}", route.path);
+/// Where the log of a test goes.
+struct Lines(std::sync::mpsc::Sender<Vec<u8>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.send(bytes.to_vec()).unwrap();
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
-#[test]
-fn holders_in_problems_have_known_codes() {
-    let refusal = Refusal::Unusable { field: String::new(), detail: String::new() };
-    assert!(Code::named(refusal.code()).is_some() && Code::named("never").is_none());
-    assert_eq!(OperationId("x".into()).to_string(), "x");
+#[tokio::test]
+async fn secrets_are_in_no_answer_and_no_log() {
+    let (lines, logged) = std::sync::mpsc::channel();
+    let log = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || Lines(lines.clone()));
+    let agent = Fixture::start().await;
+    {
+        let _logging = tracing::subscriber::set_default(log.finish());
+        for route in ROUTES.iter().filter(|r| !r.path.contains("events")) {
+            let reply = agent.ask(route.method.as_str(), route.path).await;
+            assert!(!String::from_utf8_lossy(&reply.body).contains(TOKEN), "{}", route.path);
+        }
+        agent.call("GET", "/status", &format!("Authorization: Bearer {TOKEN}x\r\n"), "").await;
+    }
+    let log: Vec<u8> = logged.try_iter().flatten().collect();
+    let log = String::from_utf8(log).unwrap();
+    assert!(log.contains("GET path=\"/status\" status=401"), "errors are logged: {log}");
+    assert!(!log.contains(TOKEN), "{log}");
 }

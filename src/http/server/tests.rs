@@ -101,12 +101,13 @@ async fn a_head_that_trickles_in_is_cut_off() {
     let agent = Fixture::with(|s| s.limits.header_timeout = Duration::from_millis(150)).await;
     let mut stream = agent.connect().await;
     let began = Instant::now();
+    let mut slowly = tokio::time::interval(Duration::from_millis(5));
     let trickle = async {
         for byte in "GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ".bytes().chain(std::iter::repeat(b'x')) {
             if stream.write_all(&[byte]).await.is_err() {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            slowly.tick().await;
         }
     };
     timeout(DEADLINE, trickle).await.expect("the server hangs up");

@@ -9,11 +9,12 @@ use super::{
 use crate::http::{
     agent::Agent,
     server::connection::Connection,
+    shortened,
     websocket::{self, Opening, Socket},
 };
 use futures_util::{SinkExt, StreamExt};
 use std::{
-    io,
+    fmt, io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -45,7 +46,6 @@ pub struct Viewer {
 }
 
 /// Why a viewer is left.
-#[derive(Debug)]
 pub enum Leave {
     /// The connection is gone.
     Gone,
@@ -55,6 +55,18 @@ pub enum Leave {
     Stalled,
     /// We close, and say why.
     Close(CloseCode, String),
+}
+
+/// Without the reason, which may quote what was typed.
+impl fmt::Display for Leave {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Leave::Gone => f.write_str("the connection is gone"),
+            Leave::Closed => f.write_str("it said goodbye"),
+            Leave::Stalled => f.write_str("it stopped reading or answering"),
+            Leave::Close(code, _) => write!(f, "closed with {code}"),
+        }
+    }
 }
 
 impl From<Error> for Leave {
@@ -109,7 +121,7 @@ impl Viewer {
             why = self.input(&pulse, notes).run(&mut stream) => why,
             () = self.connection.draining() => Leave::Close(CloseCode::Away, "the agent is going down".to_owned()),
         };
-        tracing::debug!(?why, peer = %self.connection.peer, "a console viewer left");
+        tracing::debug!(%why, peer = %self.connection.peer, "a console viewer left");
         if let Ok(socket) = sink.reunite(stream) {
             part(socket, why).await;
         }
@@ -136,29 +148,22 @@ impl Viewer {
 }
 
 async fn part(mut socket: Socket, why: Leave) {
-    let close = match why {
+    let said = match why {
         Leave::Gone => return,
-        // A reset frees what the kernel still holds for a peer that does not read.
-        Leave::Stalled => return drop(socket.get_ref().set_zero_linger()),
-        Leave::Closed => socket.flush(),
+        Leave::Stalled => {
+            // A reset frees what the kernel still holds for a peer that does not read.
+            if let Err(error) = socket.get_ref().set_zero_linger() {
+                tracing::trace!(%error, "a stalled viewer is closed in the ordinary way");
+            }
+            return;
+        }
+        Leave::Closed => timeout(GOODBYE, socket.flush()).await,
         Leave::Close(code, reason) => {
-            let reason = shortened(&reason).into();
-            return bid_farewell(socket, CloseFrame { code, reason }).await;
+            let reason = shortened(&reason, REASON_BYTES).into();
+            timeout(GOODBYE, socket.send(Message::Close(Some(CloseFrame { code, reason })))).await
         }
     };
-    if let Ok(Ok(())) = timeout(GOODBYE, close).await {
+    if let Ok(Ok(())) = said {
         websocket::linger(socket.into_inner()).await;
     }
-}
-
-async fn bid_farewell(mut socket: Socket, frame: CloseFrame) {
-    if let Ok(Ok(())) = timeout(GOODBYE, socket.send(Message::Close(Some(frame)))).await {
-        websocket::linger(socket.into_inner()).await;
-    }
-}
-
-/// What fits into a close frame, cut between characters.
-fn shortened(reason: &str) -> &str {
-    let cut = (0..=REASON_BYTES).rev().find(|at| reason.is_char_boundary(*at));
-    if reason.len() <= REASON_BYTES { reason } else { &reason[..cut.unwrap_or(0)] }
 }
