@@ -3,6 +3,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod console_log;
 pub mod crash_files;
+pub mod doctor;
 pub mod file_manifest;
 pub mod keeper_client;
 pub mod keeper_state;
