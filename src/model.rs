@@ -1,6 +1,7 @@
 //! What there is: plain data every room may name. No I/O, no clock, no async.
 pub mod console;
 pub mod crash;
+pub mod doctor;
 pub mod exit;
 pub mod game;
 pub mod glob;

@@ -6,7 +6,7 @@ pub mod config;
 pub mod console;
 pub mod crashes;
 pub mod cursor;
-//DOC pub mod doctor;
+pub mod doctor;
 pub mod feed;
 pub mod logs;
 pub mod operations;
@@ -98,7 +98,7 @@ async fn ask(args: &ClientArgs, verb: ClientVerb) -> Result<(), Failure> {
         ClientVerb::Crashes { id } => crashes::show(&session, id.as_deref()).await,
         ClientVerb::Players => players::show(&session).await,
         ClientVerb::Operations { id } => operations::show(&session, id.as_deref()).await,
-        ClientVerb::Doctor(_) => Ok(()),
+        ClientVerb::Doctor(args) => doctor::examine(&session, args).await,
         ClientVerb::Version => version::show(&session).await,
         // Handled without an agent by the caller.
         ClientVerb::Completions { .. } | ClientVerb::Config(_) => Ok(()),

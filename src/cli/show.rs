@@ -1,6 +1,6 @@
 //! How answers look to people: pure functions from an answer, a look and the time to text.
 pub mod crash;
-//DOC pub mod doctor;
+pub mod doctor;
 pub mod lists;
 pub mod look;
 pub mod status;

@@ -49,7 +49,7 @@ fn is_loopback(url: &reqwest::Url) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// First line of a token file, without white space around it.
+/// All of a token file, without white space around it: as the agent reads its own.
 fn read_token(file: &Path) -> Result<Secret, Failure> {
     let bad = |why: String| Failure::Usage(format!("token file {}: {why}", file.display()));
     let size = std::fs::metadata(file).map_err(|e| bad(e.to_string()))?.len();
@@ -57,9 +57,9 @@ fn read_token(file: &Path) -> Result<Secret, Failure> {
         return Err(bad(format!("{size} bytes is too long for a token")));
     }
     let text = std::fs::read_to_string(file).map_err(|e| bad(e.to_string()))?;
-    let token = text.lines().next().unwrap_or_default().trim();
+    let token = text.trim();
     if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(bad("its first line is no token (printable ASCII without spaces)".into()));
+        return Err(bad("it holds no token (printable ASCII without spaces)".into()));
     }
     Ok(Secret(token.to_owned()))
 }
@@ -102,13 +102,13 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_the_files_first_line() {
+    fn the_token_is_all_of_its_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
-        std::fs::write(&file, "  s3cret \nsecond\n").unwrap();
+        std::fs::write(&file, "  s3cret \n").unwrap();
         let target = Target::resolve(&args("http://h", Some(&file)), || None).unwrap();
         assert_eq!(target.token, Some(Secret("s3cret".into())));
-        for bad in ["", "\n", "two words\n"] {
+        for bad in ["", "\n", "two words\n", "two\nlines\n"] {
             std::fs::write(&file, bad).unwrap();
             assert_eq!(Target::resolve(&args("http://h", Some(&file)), || None).unwrap_err().code(), 2, "{bad:?}");
         }

@@ -190,7 +190,7 @@ impl Agent {
 }
 
 /// The innermost cause says what a person needs ("Connection refused"); the layers above it repeat the address.
-fn causes(error: &dyn Error) -> String {
+pub fn causes(error: &dyn Error) -> String {
     let mut innermost = error;
     while let Some(cause) = innermost.source() {
         innermost = cause;
