@@ -41,6 +41,7 @@ realparts: ## real game servers and a real player, kept in $ZLH_REALPARTS
 # In a PID namespace of their own: whatever a test leaves dies with it, and no bug can signal the machine's processes.
 test-all: # after lint, deny and realparts
 	@[ "$$(id -u)" = 0 ] || { echo "make test: only root can run games as other users and make namespaces; try 'make quick'" >&2; exit 1; }
+	cargo build --quiet --bins --examples
 	cargo test --no-run --quiet --all-targets
 	cargo test --quiet --doc
 	unshare --pid --fork --mount-proc --kill-child cargo test --no-fail-fast --all-targets
