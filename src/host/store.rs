@@ -42,6 +42,9 @@ impl Store {
     /// Opens the folder, making it (and its parents) if it is not there.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Store, StoreError> {
         let folder = folder.into();
+        // Only the folder itself is private: other accounts pass through those above it.
+        let above = folder.parent().map_or(Ok(()), fs::create_dir_all);
+        above.map_err(failed("create the folders above", &folder))?;
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         made.map_err(failed("create", &folder))?;
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(failed("set the mode of", &folder))?;

@@ -23,7 +23,7 @@ use crate::{
         ids::{OperationId, RunId},
         refusal::Refusal,
         settings::Settings,
-        snapshot::{Players, Warning},
+        snapshot::Players,
         workload::{ConsoleInput, ReadyProbe, WorkloadSpec},
     },
     policy::{
