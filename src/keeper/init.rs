@@ -12,7 +12,7 @@ use nix::{
 };
 use std::{
     ffi::{OsStr, OsString},
-    os::unix::process::CommandExt,
+    os::unix::{ffi::OsStrExt, process::CommandExt},
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -42,8 +42,7 @@ pub fn is_above(marker: Option<&OsStr>) -> bool {
 
 /// The whole life of the init; the code to exit with.
 pub fn run(args: &[OsString]) -> u8 {
-    // The path and not /proc/self/exe: after an upgrade the next agent is the new one.
-    let program = std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    let program = own_path();
     let mut init = Init::new(Signals::block());
     loop {
         match start(&program, args) {
@@ -62,8 +61,25 @@ pub fn run(args: &[OsString]) -> u8 {
     }
 }
 
+/// Where this program is installed. A path and not /proc/self/exe: after an upgrade the next agent is the new one.
+fn own_path() -> PathBuf {
+    let path = std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    // What the kernel appends if the upgrade came first.
+    match path.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
+        Some(installed) => PathBuf::from(OsStr::from_bytes(installed)),
+        None => path,
+    }
+}
+
 fn start(program: &Path, args: &[OsString]) -> std::io::Result<Pid> {
-    let run = |program: &Path| Command::new(program).arg0("zlh").args(args).env(MARKER, "1").spawn();
+    let run = |program: &Path| {
+        let mut agent = Command::new(program);
+        agent.arg0("zlh").args(args).env(MARKER, "1");
+        // Our own mask must not be its: it would never hear a signal.
+        // SAFETY: one async-signal-safe call.
+        unsafe { agent.pre_exec(|| Ok(SigSet::empty().thread_set_mask()?)) };
+        agent.spawn()
+    };
     // In the middle of an upgrade the path may be empty; the binary we run from is still there.
     let child = run(program).or_else(|_| run(Path::new("/proc/self/exe")))?;
     Ok(Pid::from_raw(child.id() as i32))
@@ -173,7 +189,7 @@ impl Init {
     }
 }
 
-/// The signals we wait for, blocked so that none is lost. A child started by std gets an empty mask.
+/// The signals we wait for, blocked so that none is lost.
 struct Signals(SigSet);
 
 impl Signals {

@@ -223,7 +223,7 @@ impl Keeper {
         }
     }
 
-    /// Says so once, and lets the terminal go.
+    /// Says so once; the terminal goes with the run.
     fn tree_is_empty(&mut self) {
         if self.run.as_ref().is_none_or(Run::alive) {
             return;
@@ -231,6 +231,8 @@ impl Keeper {
         self.pump(LAST_TURN);
         if let Some(run) = self.run.take() {
             self.report(&Report::TreeEmpty { run: run.record.run, killed: run.outlived });
+            // Before the terminal is closed, which takes longer than saying so.
+            self.send();
         }
     }
 

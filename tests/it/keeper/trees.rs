@@ -108,7 +108,7 @@ fn a_stopped_program_hears_sigterm() {
 #[test]
 fn a_group_signal_reaches_the_group_and_a_leader_signal_the_leader() {
     let mut bench = Bench::new();
-    let order = bench.shell("sleep 1000 & echo $! ready; trap 'echo heard' USR1; while :; do wait; done");
+    let order = bench.shell("trap 'echo heard' USR1; sleep 1000 & echo $! ready; while :; do wait; done");
     let run = order.run;
     bench.link.launch(order);
     bench.wait_for("ready");
