@@ -28,6 +28,7 @@ mod tree;
 mod trim;
 
 use nix::{
+    errno::Errno,
     fcntl::{Flock, FlockArg, OFlag, open},
     sys::{
         prctl,
@@ -42,6 +43,7 @@ use std::{
     io,
     os::fd::{FromRawFd, OwnedFd},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Exit codes, after sysexits.h.
@@ -49,6 +51,10 @@ pub const EXIT_USAGE: u8 = 64;
 pub const EXIT_SET_UP: u8 = 74;
 /// Another keeper holds the folder.
 pub const EXIT_LOCKED: u8 = 75;
+
+/// A keeper killed in the middle of a launch leaves the lock to the child until that executes its program.
+const LOCK_PATIENCE: Duration = Duration::from_millis(300);
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// First client, if the one who started us left a socket there.
 const FIRST_CLIENT: i32 = 3;
@@ -129,15 +135,22 @@ fn become_inconspicuous() -> io::Result<()> {
 
 fn take_lock() -> Result<(), SetUpError> {
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let file: File =
+    let mut file: File =
         open(layout::LOCK_FILE, flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(failed("open the lock"))?.into();
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        // Held until the process ends, however it ends.
-        Ok(lock) => std::mem::forget(lock),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Err(SetUpError::Locked),
-        Err((_, e)) => return Err(SetUpError::Step("take the lock", e.into())),
+    let deadline = sys::boot_time() + LOCK_PATIENCE;
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => {
+                // Held until the process ends, however it ends.
+                std::mem::forget(lock);
+                return Ok(());
+            }
+            Err((_, Errno::EWOULDBLOCK)) if sys::boot_time() >= deadline => return Err(SetUpError::Locked),
+            Err((file, Errno::EWOULDBLOCK)) => file,
+            Err((_, e)) => return Err(SetUpError::Step("take the lock", e.into())),
+        };
+        sys::poll(&mut [], Some(LOCK_PAUSE));
     }
-    Ok(())
 }
 
 fn listen_here() -> io::Result<OwnedFd> {

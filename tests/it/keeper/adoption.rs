@@ -173,7 +173,8 @@ fn the_end_of_a_program_without_an_agent_waits_for_the_next_one() {
 
 #[test]
 fn a_second_keeper_refuses() {
-    let bench = Bench::new();
+    let mut bench = Bench::new();
+    bench.link.hello();
     let console = bench.console();
     let keeper = console.word(layout::AT_KEEPER_PID);
     assert_eq!(command(&bench.dir(), None).status().unwrap().code(), Some(75));

@@ -16,6 +16,10 @@ fn with_mark(bench: &mut Bench, script: &str, mark: &str) -> zlh::keeper::protoc
     order
 }
 
+fn named(pid: i32, name: &str) -> bool {
+    status_field(pid, "Name").as_deref() == Some(name)
+}
+
 #[test]
 fn a_tree_kill_finds_whoever_hid() {
     let mut bench = Bench::new();
@@ -36,13 +40,17 @@ fn a_tree_kill_finds_whoever_hid() {
 #[test]
 fn what_outlives_the_main_process_is_counted_and_ended() {
     let mut bench = Bench::new();
-    let order = with_mark(&mut bench, &format!("{FAMILY}; exit 7"), "outliving-family");
+    let order = with_mark(&mut bench, &format!("{FAMILY}; read a; exit 7"), "outliving-family");
     let run = order.run;
     bench.link.launch(order);
+    bench.wait_for("family");
+    // The main process, five that sleep, and the shell of two of them that waits.
+    let sleepers = || marked("outliving-family").iter().filter(|p| named(**p, "sleep")).count();
+    eventually("all settled", || (sleepers() == 5 && marked("outliving-family").len() == 7).then_some(()));
+    bench.link.input(b"\n");
     let record = bench.link.exited();
-    assert_eq!((record.wait_code, record.wait_status), (libc::CLD_EXITED, 7));
-    let killed = bench.link.tree_empty(run);
-    assert!(record.leftovers >= 3 && killed >= record.leftovers, "{} {killed}", record.leftovers);
+    assert_eq!((record.wait_code, record.wait_status, record.leftovers), (libc::CLD_EXITED, 7, 6));
+    assert_eq!(bench.link.tree_empty(run), 6);
     assert_eq!(marked("outliving-family"), Vec::<i32>::new());
 }
 
