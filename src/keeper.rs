@@ -35,12 +35,12 @@ use nix::{
         socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, socket, sockopt},
         stat::{Mode, umask},
     },
-    unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid},
+    unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid},
 };
 use std::{
     ffi::OsString,
     fs::File,
-    io,
+    io::{self, Write},
     os::fd::{FromRawFd, OwnedFd},
     path::{Path, PathBuf},
     time::Duration,
@@ -80,12 +80,20 @@ pub fn run(dir: &Path) -> u8 {
             let _ = std::fs::remove_file(dir.join(layout::SOCKET_FILE));
             0
         }
-        Err(SetUpError::Locked) => EXIT_LOCKED,
+        Err(SetUpError::Locked) => {
+            say(&format!("{} is held by another keeper", dir.display()));
+            EXIT_LOCKED
+        }
         Err(SetUpError::Step(step, e)) => {
-            eprintln!("zlh keeper: could not {step} in {}: {e}", dir.display());
+            say(&format!("could not {step} in {}: {e}", dir.display()));
             EXIT_SET_UP
         }
     }
+}
+
+/// On stderr, and nowhere if that is closed: `eprintln` would panic.
+fn say(what: &str) {
+    let _ = writeln!(io::stderr(), "zlh keeper: {what}");
 }
 
 enum SetUpError {
@@ -100,14 +108,14 @@ fn failed<E: Into<io::Error>>(step: &'static str) -> impl Fn(E) -> SetUpError {
 /// Lock, state, socket, then the process's own ways. What fails is said on stderr, so stdio goes to /dev/null last.
 fn set_up(dir: &Path, first: Option<OwnedFd>) -> Result<serve::Keeper, SetUpError> {
     // Relative names from here on: a socket's path may have 107 bytes, a folder's more.
-    std::env::set_current_dir(dir).map_err(failed("enter the folder"))?;
+    chdir(dir).map_err(failed("enter the folder"))?;
     umask(Mode::from_bits_truncate(0o077));
     take_lock()?;
     let state = state_file::StateFile::open(Path::new(layout::STATE_FILE)).map_err(failed("set up the state file"))?;
     failpoint::reach(c"keeper.after_state_alloc").map_err(failed("reach a failpoint"))?;
     let listener = listen_here().map_err(failed("bind the socket"))?;
     failpoint::reach(c"keeper.after_bind").map_err(failed("reach a failpoint"))?;
-    std::env::set_current_dir("/").map_err(failed("leave the folder"))?;
+    chdir("/").map_err(failed("leave the folder"))?;
     let children = signals::prepare().map_err(failed("set up signals"))?;
     prctl::set_child_subreaper(true).map_err(failed("become the reaper"))?;
     become_inconspicuous().map_err(failed("detach"))?;

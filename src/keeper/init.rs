@@ -12,6 +12,7 @@ use nix::{
 };
 use std::{
     ffi::{OsStr, OsString},
+    io::Write,
     os::unix::{ffi::OsStrExt, process::CommandExt},
     path::{Path, PathBuf},
     process::Command,
@@ -40,6 +41,11 @@ pub fn is_above(marker: Option<&OsStr>) -> bool {
     marker.is_some() && getppid().as_raw() == 1
 }
 
+/// On stderr, and nowhere if that is closed: an init must not panic.
+fn say(what: &str) {
+    let _ = writeln!(std::io::stderr(), "zlh init: {what}");
+}
+
 /// The whole life of the init; the code to exit with.
 pub fn run(args: &[OsString]) -> u8 {
     let program = own_path();
@@ -53,7 +59,7 @@ pub fn run(args: &[OsString]) -> u8 {
                     return code;
                 }
             }
-            Err(e) => eprintln!("zlh init: the agent {} did not start: {e}", program.display()),
+            Err(e) => say(&format!("the agent {} did not start: {e}", program.display())),
         }
         if let Some(code) = init.rest() {
             return code;
@@ -133,7 +139,7 @@ impl Init {
         if let Some(agent) = self.agent.filter(|_| !from_terminal)
             && let Err(e) = kill(agent, signal)
         {
-            eprintln!("zlh init: {signal} did not reach the agent: {e}");
+            say(&format!("{signal} did not reach the agent: {e}"));
         }
     }
 
@@ -162,7 +168,7 @@ impl Init {
             if self.started.elapsed() >= STABLE {
                 self.delay = FIRST_DELAY;
             }
-            eprintln!("zlh init: the agent ended ({status:?}); starting it again in {:?}", self.delay);
+            say(&format!("the agent ended ({status:?}); starting it again in {:?}", self.delay));
         }
         last_word
     }
@@ -197,7 +203,7 @@ impl Signals {
         let mut set = SigSet::empty();
         FORWARDED.into_iter().chain([Signal::SIGCHLD]).for_each(|s| set.add(s));
         if let Err(e) = set.thread_block() {
-            eprintln!("zlh init: signals could not be blocked: {e}");
+            say(&format!("signals could not be blocked: {e}"));
         }
         Signals(set)
     }

@@ -50,7 +50,8 @@ fn what_outlives_the_main_process_is_counted_and_ended() {
     bench.link.input(b"\n");
     let record = bench.link.exited();
     assert_eq!((record.wait_code, record.wait_status, record.leftovers), (libc::CLD_EXITED, 7, 6));
-    assert_eq!(bench.link.tree_empty(run), 6);
+    // A shell may reap its sleeper before its own end.
+    assert!((5..=6).contains(&bench.link.tree_empty(run)));
     assert_eq!(marked("outliving-family"), Vec::<i32>::new());
 }
 
