@@ -76,7 +76,9 @@ impl Segments {
             state.begin_at(end);
         }
         self.done = self.done.max(end);
-        state.reached_disk(self.done);
+        if end > state.on_disk() {
+            state.reached_disk(end);
+        }
         if let Some(newest) = self.kept.back().filter(|s| s.start + s.len == self.done && s.len < self.each) {
             self.open = OpenOptions::new().append(true).open(self.dir.join(name(newest.start))).ok();
         }
@@ -99,7 +101,7 @@ impl Segments {
         } else if self.pending_since.is_none() {
             self.pending_since = Some(sys::boot_time());
         }
-        if pending >= BATCH {
+        if pending >= BATCH || self.retry_at.is_some() {
             self.flush(state);
         }
     }
@@ -129,7 +131,8 @@ impl Segments {
         }
         while self.done < state.head() {
             if self.write_some(state).is_err() {
-                self.open = None;
+                // What is there is looked at again before the next try: the folder may be another one by then.
+                (self.open, self.listed) = (None, false);
                 self.retry_at = Some(sys::boot_time() + RETRY);
                 return;
             }
