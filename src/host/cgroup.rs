@@ -134,11 +134,8 @@ impl WorkloadCgroup {
 
     /// Removes the groups; `false` while somebody is inside.
     pub fn remove(&self) -> bool {
-        let removed = self.folders().map(|f| match fs::remove_dir(f) {
-            Ok(()) => true,
-            Err(e) => e.kind() == io::ErrorKind::NotFound,
-        });
-        removed.fold(true, |all, one| all && one)
+        let stays = |f: &PathBuf| fs::remove_dir(f).is_err_and(|e| e.kind() != io::ErrorKind::NotFound);
+        self.folders().filter(stays).count() == 0
     }
 
     /// One line for `doctor`.

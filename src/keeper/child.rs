@@ -141,15 +141,21 @@ fn become_user(identity: &Identity) -> Step {
 
 /// An ignored SIGTERM survives exec, and a JVM that inherits one never stops when asked.
 fn clear_signals() {
-    // SAFETY: plain data; dispositions are the child's own (no CLONE_SIGHAND). Signals the C library keeps to itself
-    // and the two that cannot be caught are refused, which is fine.
+    // All zero is SIG_DFL without flags in every architecture's struct. The raw call, since the C library refuses to
+    // reset the two signals it keeps to itself; the two that cannot be caught are refused by the kernel, which is fine.
+    let default = [0u64; 8];
+    let set_bytes = size_of::<u64>();
+    // SAFETY: the kernel reads one struct; dispositions are the child's own (no CLONE_SIGHAND).
     unsafe {
-        let default: libc::sigaction = std::mem::zeroed();
-        (1..=64).for_each(|signal| {
-            libc::sigaction(signal, &default, std::ptr::null_mut());
-        });
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+        for signal in 1..=64 {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<u64>(), set_bytes);
+        }
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            default.as_ptr(),
+            std::ptr::null_mut::<u64>(),
+            set_bytes,
+        );
     }
 }

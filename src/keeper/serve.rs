@@ -322,8 +322,7 @@ impl Keeper {
 
     /// Is the process of a run that an earlier keeper launched still there?
     pub fn orphan_lives(&self) -> bool {
-        self.last.is_some_and(|r| {
-            r.progress == Progress::Launched && r.pid > 1 && sys::start_ticks(r.pid) == Some(r.start_ticks)
-        })
+        let lives = |r: RunRecord| sys::stat_of(r.pid).is_some_and(|s| !s.zombie && s.start_ticks == r.start_ticks);
+        self.last.filter(|r| r.progress == Progress::Launched && r.pid > 1).is_some_and(lives)
     }
 }
