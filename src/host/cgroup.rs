@@ -74,6 +74,13 @@ impl WorkloadCgroup {
         }
     }
 
+    /// The same groups, no longer to be entered, and why.
+    pub fn given_up(self, why: &str) -> WorkloadCgroup {
+        let mut nothing = WorkloadCgroup { limits: self.limits, warnings: self.warnings, ..WorkloadCgroup::default() };
+        nothing.warn("cgroup_unavailable", &format!("the workload runs outside of its cgroup and its limits: {why}"));
+        nothing
+    }
+
     /// Still there, with these limits? Then it can be used again without another word to the kernel.
     pub fn is_prepared_for(&self, limits: Limits) -> bool {
         self.limits == limits && self.folders().all(|f| f.is_dir())

@@ -119,7 +119,11 @@ impl Core {
                 self.dismiss(&old).await;
                 self.spawn_keeper().await?
             }
-            None => self.spawn_keeper().await?,
+            None => {
+                // Nobody knows of a run, yet its cgroup is ours by name: what a lost keeper left does not run beside it.
+                self.kill_strays().await;
+                self.spawn_keeper().await?
+            }
         };
         link.send(order)
     }

@@ -83,21 +83,36 @@ impl Core {
 
     /// Kills everyone who is proven to belong to the run, until nobody is left or [`HUNT`] is over. How many were hit.
     pub(super) async fn kill_tree(&self, leader: &Identity) -> u32 {
+        self.hunt(|| members(leader), |tree| strike(leader, tree)).await
+    }
+
+    /// Kills whoever is in the workload's cgroup.
+    pub(super) async fn kill_strays(&self) {
+        let killed = self.hunt(Vec::new, |_| ()).await;
+        if killed > 0 {
+            tracing::warn!(
+                workload = self.plan.name,
+                killed,
+                "processes of a lost run were still there and were killed"
+            );
+        }
+    }
+
+    async fn hunt(&self, members: impl Fn() -> Vec<Identity>, strike: impl Fn(&[Identity])) -> u32 {
         let cgroup = self.cgroup();
         let until = Instant::now() + HUNT;
         let mut hit = HashSet::new();
         loop {
-            let inside: Vec<Identity> =
-                cgroup.pids().into_iter().filter_map(|pid| Identity::of(pid).ok().flatten()).collect();
-            let mut tree = members(leader);
-            tree.extend(inside.iter().filter(|who| who.lives()));
+            let inside = cgroup.pids().into_iter().filter_map(|pid| Identity::of(pid).ok().flatten());
+            let mut tree = members();
+            tree.extend(inside.filter(Identity::lives));
             if tree.is_empty() || Instant::now() > until {
                 return hit.len() as u32;
             }
             if let Err(e) = cgroup.kill() {
                 tracing::debug!(error = %e, "the cgroup could not be killed; one by one then");
             }
-            strike(leader, &tree);
+            strike(&tree);
             hit.extend(tree);
             sleep(POLL).await;
         }
