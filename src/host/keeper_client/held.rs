@@ -47,7 +47,7 @@ pub(super) struct Live {
 
 struct Launching {
     run: RunId,
-    subject: Subject,
+    subject: Arc<Subject>,
     answer: oneshot::Sender<Launched>,
 }
 
@@ -90,7 +90,7 @@ impl Held {
     pub(super) fn expect_launch(
         &mut self,
         run: RunId,
-        subject: Subject,
+        subject: Arc<Subject>,
         sink: EventSink,
     ) -> Result<oneshot::Receiver<Launched>, KeepingError> {
         if self.live.is_some() || self.launching.as_ref().is_some_and(|l| !l.answer.is_closed()) {

@@ -68,7 +68,7 @@ async fn keeper_and_agent_killed_together_leave_nothing_alive() {
         "trap '' HUP; (trap '' HUP; setsid sleep 600 &) ; trap 'exit 0' TERM; echo up; while :; do sleep 0.01; done";
     let alive = agent.launch(1, &bench.spec(script)).await.unwrap();
     agent.see(0, "up\n").await;
-    let who = Identity { pid: alive.pid, ..Identity::of(alive.pid).unwrap().unwrap() };
+    let who = Identity::of(alive.pid).unwrap().unwrap();
     drop(agent);
     end(&bench.keeper());
     assert!(who.lives(), "it does not care for a terminal");
