@@ -11,7 +11,6 @@ use crate::{
         process::{Ended, PidFd},
     },
     keeper::{
-        EXIT_LOCKED,
         layout::{Progress, RunRecord},
         protocol::{Order, Report},
     },
@@ -34,6 +33,8 @@ use tokio::{
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(2);
 /// An idle keeper leaves at once when asked to.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A keeper's exit code when another holds the folder (EX_TEMPFAIL of sysexits.h).
+const LOCKED_OUT: i32 = 75;
 const POLL: Duration = Duration::from_millis(5);
 
 impl Core {
@@ -73,7 +74,7 @@ impl Core {
         }
         let listener = tokio::spawn(self.clone().listen(link.clone(), reports));
         self.set_listener(Some(listener.abort_handle()));
-        self.log.refresh();
+        self.log.ring();
         Ok(link)
     }
 
@@ -146,7 +147,7 @@ impl Core {
                 Err(e) => e,
             };
             // A keeper killed in the middle of a launch leaves its lock to its child for a moment.
-            let locked = leave(watched.as_ref()).await == Some(Ended::Code(EXIT_LOCKED.into()));
+            let locked = leave(watched.as_ref()).await == Some(Ended::Code(LOCKED_OUT));
             if !locked || Instant::now() > until {
                 let words = spawn::last_words(&self.folder);
                 let holder = if locked { "another keeper holds the folder".to_owned() } else { error.to_string() };

@@ -82,8 +82,9 @@ impl Held {
         self.live.as_mut().filter(|live| live.alive.run == run)
     }
 
+    /// The run whose launch somebody waits for.
     pub(super) fn launching(&self) -> Option<RunId> {
-        self.launching.as_ref().map(|l| l.run)
+        self.launching.as_ref().filter(|l| !l.answer.is_closed()).map(|l| l.run)
     }
 
     /// From now on the answer to this launch is waited for.
@@ -93,7 +94,7 @@ impl Held {
         subject: Arc<Subject>,
         sink: EventSink,
     ) -> Result<oneshot::Receiver<Launched>, KeepingError> {
-        if self.live.is_some() || self.launching.as_ref().is_some_and(|l| !l.answer.is_closed()) {
+        if self.live.is_some() || self.launching().is_some() {
             return Err(subject.error(LaunchStep::Busy, libc::EBUSY));
         }
         let (answer, receiver) = oneshot::channel();
@@ -119,8 +120,9 @@ impl Held {
         let _ = launching.answer.send(Err(error));
     }
 
-    pub(super) fn launch_failed(&mut self, run: RunId, error: KeepingError) {
-        if let Some(launching) = self.launching.take_if(|l| l.run == run) {
+    /// Whatever launch is under way will not be answered.
+    pub(super) fn fail_launch(&mut self, error: KeepingError) {
+        if let Some(launching) = self.launching.take() {
             let _ = launching.answer.send(Err(error));
         }
     }
