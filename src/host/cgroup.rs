@@ -74,6 +74,13 @@ impl WorkloadCgroup {
         }
     }
 
+    /// The same groups, no longer to be entered, and why.
+    pub fn given_up(self, why: &str) -> WorkloadCgroup {
+        let mut nothing = WorkloadCgroup { limits: self.limits, warnings: self.warnings, ..WorkloadCgroup::default() };
+        nothing.warn("cgroup_unavailable", &format!("the workload runs outside of its cgroup and its limits: {why}"));
+        nothing
+    }
+
     /// Still there, with these limits? Then it can be used again without another word to the kernel.
     pub fn is_prepared_for(&self, limits: Limits) -> bool {
         self.limits == limits && self.folders().all(|f| f.is_dir())
@@ -134,11 +141,8 @@ impl WorkloadCgroup {
 
     /// Removes the groups; `false` while somebody is inside.
     pub fn remove(&self) -> bool {
-        let removed = self.folders().map(|f| match fs::remove_dir(f) {
-            Ok(()) => true,
-            Err(e) => e.kind() == io::ErrorKind::NotFound,
-        });
-        removed.fold(true, |all, one| all && one)
+        let stays = |f: &PathBuf| fs::remove_dir(f).is_err_and(|e| e.kind() != io::ErrorKind::NotFound);
+        self.folders().filter(stays).count() == 0
     }
 
     /// One line for `doctor`.

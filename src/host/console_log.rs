@@ -111,15 +111,9 @@ impl ConsoleLog {
         range.wait_for(|r| r.epoch != epoch || r.end > offset).await.map_or_else(|_| self.range(), |r| *r)
     }
 
-    /// The keeper said that the console has grown, or the link to it is another one.
+    /// There may be news: the keeper said so, a run has ended, a keeper came or went. Costs nothing while nobody waits.
     pub(super) fn ring(&self) {
         self.shared.rang.notify_one();
-    }
-
-    /// Tells viewers the newest range at once: a run has ended, a keeper came or went.
-    pub(super) fn refresh(&self) {
-        self.shared.publish();
-        self.ring();
     }
 
     /// The mapped state file, if there is one that is whole.

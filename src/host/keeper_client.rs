@@ -10,7 +10,7 @@
 //! its keeper as long as the agent lives; a tree kill works whatever became of the keeper; a signal never hits a process
 //! that is not the run's. Not done here: when to start, stop or retry. That is policy.
 use super::{
-    cgroup::{Figures, Limits, Places, WorkloadCgroup},
+    cgroup::{Figures, Places, WorkloadCgroup},
     console_log::ConsoleLog,
     keeping::{Alive, Discovery, EventSink, Keeping, KeepingError},
 };
@@ -27,9 +27,8 @@ use link::Link;
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
-use tokio::{sync::Notify, task::AbortHandle, time::timeout};
+use tokio::{sync::Notify, task::AbortHandle};
 
 mod accounts;
 mod connection;
@@ -43,9 +42,8 @@ mod link;
 mod reports;
 mod rescue;
 mod spawn;
+mod start;
 
-/// A program starts within milliseconds; from a sleeping disk or a loaded network, within seconds.
-const LAUNCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest input in one order.
 const MOST_INPUT: usize = 256 << 10;
 
@@ -246,19 +244,6 @@ impl Core {
         let ours = self.prepared().cgroup.clone();
         ours.unwrap_or_else(|| WorkloadCgroup::existing(&self.places, &self.plan.cgroup_name()))
     }
-
-    /// Everything about a launch that can fail without a keeper.
-    fn launch_order(&self, run: RunId, spec: &WorkloadSpec) -> Result<(Order, launch::Subject), KeepingError> {
-        let program = launch::program(spec)?;
-        let mut prepared = self.prepared();
-        let identity = prepared.accounts.identity(spec.user.as_deref())?;
-        let limits = Limits { memory_bytes: spec.memory_bytes, processes: spec.max_processes };
-        let cgroup = prepared.cgroup.take().filter(|group| group.is_prepared_for(limits));
-        let cgroup = cgroup.unwrap_or_else(|| WorkloadCgroup::prepare(&self.places, &self.plan.cgroup_name(), limits));
-        let order = launch::order(&self.plan, (run, spec, &program), identity, prepared.size, &cgroup);
-        prepared.cgroup = Some(cgroup);
-        Ok((Order::Launch(Box::new(order)), launch::Subject::of(spec, &program)))
-    }
 }
 
 impl Keeping for KeeperClient {
@@ -274,23 +259,8 @@ impl Keeping for KeeperClient {
         sink: EventSink,
     ) -> BoxFuture<'static, Result<Alive, KeepingError>> {
         let core = self.core.clone();
-        let begun = core.launch_order(run, spec).and_then(|(order, subject)| {
-            let answer = core.held().expect_launch(run, subject, sink)?;
-            let sent = core.current_link().is_some_and(|link| link.send(&order).is_ok());
-            Ok((order, answer, sent))
-        });
-        async move {
-            let (order, answer, sent) = begun?;
-            if !sent && let Err(e) = core.send_to_new_keeper(&order).await {
-                core.held().launch_failed(run, e);
-            }
-            match timeout(LAUNCH_TIMEOUT, answer).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => Err(KeepingError::Link("it went away during the launch".into())),
-                Err(_) => Err(KeepingError::Link(format!("no answer within {} s", LAUNCH_TIMEOUT.as_secs()))),
-            }
-        }
-        .boxed()
+        let begun = core.begin_launch(run, spec, sink);
+        async move { core.finish_launch(begun?).await }.boxed()
     }
 
     fn input(&self, run: RunId, bytes: Bytes) -> BoxFuture<'static, Result<u64, KeepingError>> {

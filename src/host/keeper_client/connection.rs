@@ -6,7 +6,10 @@ use super::{
     spawn,
 };
 use crate::{
-    host::{keeping::KeepingError, process::PidFd},
+    host::{
+        keeping::KeepingError,
+        process::{Ended, PidFd},
+    },
     keeper::{
         layout::{Progress, RunRecord},
         protocol::{Order, Report},
@@ -30,6 +33,8 @@ use tokio::{
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(2);
 /// An idle keeper leaves at once when asked to.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A keeper's exit code when another holds the folder (EX_TEMPFAIL of sysexits.h).
+const LOCKED_OUT: i32 = 75;
 const POLL: Duration = Duration::from_millis(5);
 
 impl Core {
@@ -42,8 +47,12 @@ impl Core {
             match (socket, keeper) {
                 (Some(socket), keeper) => {
                     let process = keeper.and_then(|who| PidFd::open(&who).ok().flatten());
-                    self.take_up(socket, process).await?;
-                    return Ok(true);
+                    match self.take_up(socket, process).await {
+                        Ok(_) => return Ok(true),
+                        Err(e) if Instant::now() > until => return Err(e),
+                        // On its way out; or killed right after a launch, when its child still had the socket open.
+                        Err(_) => sleep(POLL).await,
+                    }
                 }
                 (None, None) => return Ok(false),
                 (None, Some(who)) if Instant::now() > until => {
@@ -65,7 +74,7 @@ impl Core {
         }
         let listener = tokio::spawn(self.clone().listen(link.clone(), reports));
         self.set_listener(Some(listener.abort_handle()));
-        self.log.refresh();
+        self.log.ring();
         Ok(link)
     }
 
@@ -119,21 +128,32 @@ impl Core {
                 self.dismiss(&old).await;
                 self.spawn_keeper().await?
             }
-            None => self.spawn_keeper().await?,
+            None => {
+                // Nobody knows of a run, yet its cgroup is ours by name: what a lost keeper left does not run beside it.
+                self.kill_strays().await;
+                self.spawn_keeper().await?
+            }
         };
         link.send(order)
     }
 
     pub(super) async fn spawn_keeper(self: &Arc<Self>) -> Result<Arc<Link>, KeepingError> {
-        let (socket, process) = spawn::keeper(&self.plan, &self.folder)?;
-        let watched = process.as_ref().and_then(|p| p.try_clone().ok());
-        match self.take_up(socket, process).await {
-            Ok(link) => Ok(link),
-            Err(e) => {
-                leave(watched.as_ref()).await;
+        let until = Instant::now() + LISTEN_TIMEOUT;
+        loop {
+            let (socket, process) = spawn::keeper(&self.plan, &self.folder)?;
+            let watched = process.as_ref().and_then(|p| p.try_clone().ok());
+            let error = match self.take_up(socket, process).await {
+                Ok(link) => return Ok(link),
+                Err(e) => e,
+            };
+            // A keeper killed in the middle of a launch leaves its lock to its child for a moment.
+            let locked = leave(watched.as_ref()).await == Some(Ended::Code(LOCKED_OUT));
+            if !locked || Instant::now() > until {
                 let words = spawn::last_words(&self.folder);
-                Err(KeepingError::Spawn(if words.is_empty() { e.to_string() } else { words }))
+                let holder = if locked { "another keeper holds the folder".to_owned() } else { error.to_string() };
+                return Err(KeepingError::Spawn(if words.is_empty() { holder } else { words }));
             }
+            sleep(POLL).await;
         }
     }
 
@@ -166,10 +186,9 @@ impl Core {
 }
 
 /// Waits for a keeper to end, and reaps it if it is our child.
-pub(super) async fn leave(keeper: Option<&PidFd>) {
-    let Some(keeper) = keeper else { return };
-    if let Ok(Ok(())) = timeout(LEAVE_TIMEOUT, keeper.gone()).await {
-        // ECHILD: an earlier agent's child, which init reaps.
-        let _ = keeper.reap();
-    }
+pub(super) async fn leave(keeper: Option<&PidFd>) -> Option<Ended> {
+    let keeper = keeper?;
+    timeout(LEAVE_TIMEOUT, keeper.gone()).await.ok()?.ok()?;
+    // ECHILD: an earlier agent's child, which init reaps.
+    keeper.reap().ok().flatten()
 }

@@ -2,7 +2,7 @@
 use super::{Core, held::Live};
 use crate::{
     host::{
-        keeping::KeepingError,
+        keeping::{KeeperEvent, KeepingError},
         process::{Identity, PidFd, ProcessGroup, descendants, session_members},
     },
     keeper::protocol::{Order, Scope},
@@ -36,7 +36,7 @@ impl Core {
         }
     }
 
-    /// Sees a tree kill through. A keeper that is stopped or hung does not save its run.
+    /// Sees a tree kill through; `TreeEmpty` follows in any case. A keeper that is stopped or hung does not save its run.
     pub(super) async fn force(
         self: &Arc<Self>,
         run: RunId,
@@ -44,6 +44,11 @@ impl Core {
     ) -> Result<(), KeepingError> {
         if let Err(KeepingError::NotAlive(_)) = sent {
             return sent;
+        }
+        if self.link().is_none() && self.held().live(run).is_none() {
+            let killed = self.kill_strays().await;
+            self.tell(KeeperEvent::TreeEmpty { run, killed });
+            return Ok(());
         }
         let patience = if sent.is_ok() && self.link().is_some() { KEEPER_GRACE } else { Duration::ZERO };
         if self.has_ended(run, patience).await {
@@ -83,21 +88,37 @@ impl Core {
 
     /// Kills everyone who is proven to belong to the run, until nobody is left or [`HUNT`] is over. How many were hit.
     pub(super) async fn kill_tree(&self, leader: &Identity) -> u32 {
+        self.hunt(|| members(leader), |tree| strike(leader, tree)).await
+    }
+
+    /// Kills whoever is in the workload's cgroup, and says how many that were.
+    pub(super) async fn kill_strays(&self) -> u32 {
+        let killed = self.hunt(Vec::new, |_| ()).await;
+        if killed > 0 {
+            tracing::warn!(
+                workload = self.plan.name,
+                killed,
+                "processes of a lost run were still there and were killed"
+            );
+        }
+        killed
+    }
+
+    async fn hunt(&self, members: impl Fn() -> Vec<Identity>, strike: impl Fn(&[Identity])) -> u32 {
         let cgroup = self.cgroup();
         let until = Instant::now() + HUNT;
         let mut hit = HashSet::new();
         loop {
-            let inside: Vec<Identity> =
-                cgroup.pids().into_iter().filter_map(|pid| Identity::of(pid).ok().flatten()).collect();
-            let mut tree = members(leader);
-            tree.extend(inside.iter().filter(|who| who.lives()));
+            let inside = cgroup.pids().into_iter().filter_map(|pid| Identity::of(pid).ok().flatten());
+            let mut tree = members();
+            tree.extend(inside.filter(Identity::lives));
             if tree.is_empty() || Instant::now() > until {
                 return hit.len() as u32;
             }
             if let Err(e) = cgroup.kill() {
                 tracing::debug!(error = %e, "the cgroup could not be killed; one by one then");
             }
-            strike(leader, &tree);
+            strike(&tree);
             hit.extend(tree);
             sleep(POLL).await;
         }

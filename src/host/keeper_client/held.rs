@@ -47,7 +47,7 @@ pub(super) struct Live {
 
 struct Launching {
     run: RunId,
-    subject: Subject,
+    subject: Arc<Subject>,
     answer: oneshot::Sender<Launched>,
 }
 
@@ -82,18 +82,19 @@ impl Held {
         self.live.as_mut().filter(|live| live.alive.run == run)
     }
 
+    /// The run whose launch somebody waits for.
     pub(super) fn launching(&self) -> Option<RunId> {
-        self.launching.as_ref().map(|l| l.run)
+        self.launching.as_ref().filter(|l| !l.answer.is_closed()).map(|l| l.run)
     }
 
     /// From now on the answer to this launch is waited for.
     pub(super) fn expect_launch(
         &mut self,
         run: RunId,
-        subject: Subject,
+        subject: Arc<Subject>,
         sink: EventSink,
     ) -> Result<oneshot::Receiver<Launched>, KeepingError> {
-        if self.live.is_some() || self.launching.as_ref().is_some_and(|l| !l.answer.is_closed()) {
+        if self.live.is_some() || self.launching().is_some() {
             return Err(subject.error(LaunchStep::Busy, libc::EBUSY));
         }
         let (answer, receiver) = oneshot::channel();
@@ -119,8 +120,9 @@ impl Held {
         let _ = launching.answer.send(Err(error));
     }
 
-    pub(super) fn launch_failed(&mut self, run: RunId, error: KeepingError) {
-        if let Some(launching) = self.launching.take_if(|l| l.run == run) {
+    /// Whatever launch is under way will not be answered.
+    pub(super) fn fail_launch(&mut self, error: KeepingError) {
+        if let Some(launching) = self.launching.take() {
             let _ = launching.answer.send(Err(error));
         }
     }

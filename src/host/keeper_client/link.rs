@@ -70,9 +70,8 @@ impl Link {
             self.more.notified().await;
             while !self.unsent.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
                 let Ok(mut ready) = self.socket.writable().await else { return };
-                match ready.try_io(|socket| self.flush(socket.as_raw_fd())) {
-                    Ok(Err(_)) => return,
-                    Ok(Ok(())) | Err(_) => {}
+                if let Ok(Err(_)) = ready.try_io(|socket| self.flush(socket.as_raw_fd())) {
+                    return;
                 }
             }
         }
@@ -118,13 +117,12 @@ pub(super) struct Introduction {
     pub record: Vec<u8>,
 }
 
+/// Both sides of a connection, and who is at the other end.
+pub(super) type Opened = (Arc<Link>, Reports, Introduction);
+
 impl Reports {
     /// Says hello on a fresh connection and waits for the answer.
-    pub(super) async fn open(
-        socket: OwnedFd,
-        keeper: Option<PidFd>,
-        our_build: &str,
-    ) -> Result<(Arc<Link>, Reports, Introduction), KeepingError> {
+    pub(super) async fn open(socket: OwnedFd, keeper: Option<PidFd>, our_build: &str) -> Result<Opened, KeepingError> {
         let link = Link {
             // SAFETY: the AsyncFd owns the only handle to this socket, and nobody closes it before.
             socket: unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) }
@@ -160,7 +158,7 @@ impl Reports {
         }
     }
 
-    fn introduced(mut self, build: String, who: Introduction) -> (Arc<Link>, Reports, Introduction) {
+    fn introduced(mut self, build: String, who: Introduction) -> Opened {
         // Nobody else holds it yet.
         if let Some(link) = Arc::get_mut(&mut self.link) {
             link.build = build;

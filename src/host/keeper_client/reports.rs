@@ -99,13 +99,13 @@ impl Core {
             sink(KeeperEvent::Exited(exit));
         }
         self.ended.notify_waiters();
-        self.log.refresh();
+        self.log.ring();
     }
 
     fn on_tree_empty(&self, run: RunId, killed: u32) {
         self.tell(KeeperEvent::TreeEmpty { run, killed });
         self.ended.notify_waiters();
-        self.log.refresh();
+        self.log.ring();
     }
 
     pub(super) fn tell(&self, event: KeeperEvent) {

@@ -51,13 +51,16 @@ impl Core {
 
     /// A launch that was under way: the record says whether there is a process.
     fn settle_launch(&self) {
-        let Some(run) = self.held().launching() else { return };
         let state = self.log.state();
-        let record = state.as_ref().and_then(|s| s.record(run.0)).filter(|r| r.progress == Progress::Launched);
-        if let (Some(record), Some(state)) = (record, state) {
-            self.held().live = Some(Live::new(record, state.boot_id()));
+        let launched = state.as_ref().and_then(|s| s.newest_record()).filter(|r| r.progress == Progress::Launched);
+        let mut held = self.held();
+        if let (Some(state), Some(record)) = (state, launched)
+            && held.live.is_none()
+            && held.last.as_ref().is_none_or(|last| last.run.0 != record.run)
+        {
+            held.live = Some(Live::new(record, state.boot_id()));
         }
-        self.held().launch_failed(run, KeepingError::Link("it died during the launch".into()));
+        held.fail_launch(KeepingError::Link("it died during the launch".into()));
     }
 
     async fn rescue(self: &Arc<Self>, live: Live) {
@@ -116,7 +119,7 @@ impl Core {
         self.tell(KeeperEvent::Exited(exit));
         self.tell(KeeperEvent::TreeEmpty { run, killed });
         self.ended.notify_waiters();
-        self.log.refresh();
+        self.log.ring();
     }
 
     /// Brings a run without a keeper to its end and says how that was, and how many had to be killed.

@@ -1,4 +1,5 @@
 //! Real processes: who they are, how they end, and whom a signal may hit.
+#![allow(clippy::zombie_processes, reason = "reaped through their pidfds: that is what is tested")]
 use super::*;
 use std::{
     collections::HashMap,

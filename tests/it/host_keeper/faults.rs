@@ -68,7 +68,7 @@ async fn keeper_and_agent_killed_together_leave_nothing_alive() {
         "trap '' HUP; (trap '' HUP; setsid sleep 600 &) ; trap 'exit 0' TERM; echo up; while :; do sleep 0.01; done";
     let alive = agent.launch(1, &bench.spec(script)).await.unwrap();
     agent.see(0, "up\n").await;
-    let who = Identity { pid: alive.pid, ..Identity::of(alive.pid).unwrap().unwrap() };
+    let who = Identity::of(alive.pid).unwrap().unwrap();
     drop(agent);
     end(&bench.keeper());
     assert!(who.lives(), "it does not care for a terminal");
@@ -125,16 +125,20 @@ async fn a_damaged_state_file_is_nothing_and_the_next_launch_works() {
     for at in [0, layout::AT_LAYOUT, layout::slot(1) + 20] {
         let bench = Bench::new();
         let agent = bench.agent();
-        agent.launch(1, &bench.spec("exec sleep 600")).await.unwrap();
+        let alive = agent.launch(1, &bench.spec("trap '' HUP; echo deaf; while :; do sleep 0.01; done")).await.unwrap();
+        agent.see(0, "deaf\n").await;
+        let survivor = Identity::of(alive.pid).unwrap().unwrap();
         drop(agent);
         end(&bench.keeper());
         bench.patch_state(at, &[0xee; 8]);
         let mut agent = bench.agent();
         assert_eq!(agent.discover().await, Discovery::Nothing, "byte {at}");
+        assert!(survivor.lives(), "nobody is signalled on the word of a damaged file");
         agent.launch(2, &bench.spec("echo again; exit 3")).await.unwrap();
         assert_eq!(agent.exit(2).await.status, ExitStatus::Code(3), "byte {at}");
         agent.see(0, "again\n").await;
-        assert!(bench.cgroup().pids().is_empty(), "what was there before is not there beside it");
+        assert!(!survivor.lives() || bench.cgroup().kill_file().is_none(), "two runs side by side");
+        end(&survivor);
     }
 }
 
@@ -176,6 +180,40 @@ async fn the_kernels_word_on_a_lack_of_memory_comes_with_the_exit() {
     agent.tree_empty(2).await;
     agent.client.retire().await;
     assert!(bench.cgroup().procs_files().is_empty(), "the groups are taken away");
+}
+
+/// A file that takes no byte, put over another one until dropped.
+struct Shut(PathBuf);
+
+impl Shut {
+    fn new(file: PathBuf) -> Option<Shut> {
+        let (full, none) = (Some("/dev/full"), None::<&str>);
+        nix::mount::mount(full, &file, none, nix::mount::MsFlags::MS_BIND, none).ok().map(|()| Shut(file))
+    }
+}
+
+impl Drop for Shut {
+    fn drop(&mut self) {
+        nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_cgroup_that_cannot_be_entered_is_a_warning_and_no_failure() {
+    let bench = Bench::new();
+    let mut agent = bench.agent();
+    agent.launch(1, &bench.spec("exit 1")).await.unwrap();
+    agent.exit(1).await;
+    agent.tree_empty(1).await;
+    let door = bench.cgroup().procs_files().into_iter().next();
+    let Some(_shut) = door.and_then(Shut::new) else { return eprintln!("no cgroup, or no right to mount here") };
+    for run in 2..=3 {
+        agent.launch(run, &bench.spec("exit 4")).await.unwrap();
+        assert_eq!(agent.exit(run).await.status, ExitStatus::Code(4));
+        agent.tree_empty(run).await;
+    }
+    let warnings = agent.client.warnings();
+    assert_eq!(warnings.iter().filter(|w| w.code == "cgroup_unavailable").count(), 1, "{warnings:?}");
 }
 
 #[tokio::test]

@@ -73,9 +73,9 @@ async fn an_end_that_nobody_saw_is_told_by_the_keeper_or_by_its_record() {
     let bench = Bench::new();
     let agent = bench.agent();
     let alive = agent.launch(1, &bench.spec("read x; exit 42")).await.unwrap();
+    let who = Identity::of(alive.pid).unwrap().unwrap();
     agent.type_line(1, "").await;
     drop(agent);
-    let who = Identity { pid: alive.pid, ..bench.keeper() };
     wait_until(|| !who.lives()).await;
     let agent = bench.agent();
     let Discovery::Ended(exit) = agent.discover().await else { panic!() };
@@ -87,14 +87,36 @@ async fn an_end_that_nobody_saw_is_told_by_the_keeper_or_by_its_record() {
 }
 
 #[tokio::test]
-async fn what_outlives_its_main_process_is_ended_and_counted() {
+async fn what_outlives_its_main_process_is_ended_and_counted_and_never_runs_beside_the_next() {
     let bench = Bench::new();
     let mut agent = bench.agent();
-    agent.launch(1, &bench.spec("(setsid sleep 600 &); sleep 600 & exit 5")).await.unwrap();
+    let script = "(setsid sleep 600 &); sleep 600 & exit 5";
+    agent.launch(1, &bench.spec(script)).await.unwrap();
     assert_eq!(agent.exit(1).await.status, ExitStatus::Code(5));
     assert_eq!(agent.tree_empty(1).await, 2);
-    agent.launch(2, &bench.spec("exit 0")).await.unwrap();
-    assert_eq!(agent.exit(2).await.status, ExitStatus::Code(0));
+    agent.launch(2, &bench.spec(script)).await.unwrap();
+    assert_eq!(agent.exit(2).await.status, ExitStatus::Code(5));
+    // At once, while the keeper still clears up.
+    let alive = agent.launch(3, &bench.spec("exec sleep 600")).await.unwrap();
+    assert_eq!(agent.tree_empty(2).await, 2);
+    let inside = bench.cgroup().pids();
+    assert!(inside.is_empty() || inside == [alive.pid], "{inside:?}");
+}
+
+#[tokio::test]
+async fn a_tree_kill_is_answered_whether_or_not_there_is_anything_left() {
+    let bench = Bench::new();
+    let mut agent = bench.agent();
+    agent.launch(1, &bench.spec("exit 0")).await.unwrap();
+    agent.exit(1).await;
+    agent.tree_empty(1).await;
+    agent.client.signal(RunId(1), 9, Scope::Tree).await.unwrap();
+    assert_eq!(agent.tree_empty(1).await, 0);
+    end(&bench.keeper());
+    let mut agent = bench.agent();
+    assert!(matches!(agent.discover().await, Discovery::Ended(_)));
+    agent.client.signal(RunId(1), 9, Scope::Tree).await.unwrap();
+    assert_eq!(agent.tree_empty(1).await, 0);
 }
 
 #[tokio::test]
