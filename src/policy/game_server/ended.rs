@@ -27,7 +27,7 @@ impl Machine {
         self.account(exit);
         match &self.phase {
             Phase::Stopping(s) if s.why == Why::Hang => self.crash(now, live, exit, true, false),
-            Phase::Stopping(_) => self.on_stopped(now, run),
+            Phase::Stopping(_) => self.on_stopped(now, run, false),
             _ => self.on_unasked_end(now, live, exit),
         }
     }
@@ -157,7 +157,7 @@ impl Machine {
         let exit = unknown_exit(now, &live);
         self.account(&exit);
         match &self.phase {
-            Phase::Stopping(s) if s.why != Why::Hang => self.on_stopped(now, run),
+            Phase::Stopping(s) if s.why != Why::Hang => self.on_stopped(now, run, true),
             _ => self.crash(now, live, &exit, false, true),
         }
     }

@@ -269,7 +269,7 @@ impl Machine {
             self.tree = None;
         }
         match (&self.phase, failure.chance) {
-            (Phase::Stopping(_), _) => self.after_stopped_launch(now, run),
+            (Phase::Stopping(_), _) => self.on_stopped(now, run, true),
             (_, Chance::Hopeless) => self.fail(now, failure.reason, None),
             (_, Chance::Later | Chance::Unknown) => self.launch_again(now, run, unready, failure),
         }

@@ -104,16 +104,11 @@ impl Machine {
         }
     }
 
-    /// The launch failed while it was being stopped: nothing to stop.
-    pub(super) fn after_stopped_launch(&mut self, now: Moment, run: RunId) {
+    /// What was to be stopped is gone. `silent`: nobody will say when its tree is empty.
+    pub(super) fn on_stopped(&mut self, now: Moment, run: RunId, silent: bool) {
         let Phase::Stopping(s) = &self.phase else { return };
         let next = next_after(&s.why);
-        self.clear(now, run, next, true);
-    }
-
-    /// The main process ended as it was meant to.
-    pub(super) fn on_stopped(&mut self, now: Moment, run: RunId) {
-        self.after_stopped_launch(now, run);
+        self.clear(now, run, next, silent);
     }
 }
 

@@ -518,7 +518,7 @@ fn autostart_is_a_setting_and_an_operation() {
 #[test]
 fn a_kill_while_recovering_reaches_what_is_found() {
     let ready = Rig::ready();
-    let mut next = Rig { disk: ready.disk.clone(), launched: ready.launched.clone(), ..Rig::unborn(settings()) };
+    let mut next = ready.successor();
     next.kill();
     next.found = alive(&ready);
     next.awaken();
@@ -530,7 +530,7 @@ fn a_kill_while_recovering_reaches_what_is_found() {
 #[test]
 fn an_end_that_is_reported_before_discovery_is_not_lost() {
     let ready = Rig::ready();
-    let mut next = Rig { disk: ready.disk.clone(), launched: ready.launched.clone(), ..Rig::unborn(settings()) };
+    let mut next = ready.successor();
     next.exit(Code(1));
     next.found = alive(&ready);
     next.awaken();
