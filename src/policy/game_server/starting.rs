@@ -285,6 +285,8 @@ impl Machine {
                 Next::Fail { reason: format!("{} (gave up: {why})", failure.reason), crashed: None }
             }
         };
+        // Should there be a process after all, it is killed here: no later life may take that for a crash.
+        self.memory.accounted = self.memory.accounted.max(run);
         self.save();
         self.conclude(now, Outcome::Failed(failure.reason));
         self.clear(now, run, next, failure.chance == Chance::Unknown);
