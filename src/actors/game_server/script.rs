@@ -59,6 +59,8 @@ pub struct Mood {
     /// `None`: never an answer.
     pub classify: Option<(String, crate::model::crash::Retry)>,
     pub autostart: bool,
+    /// This verb panics the next time it is called.
+    pub breaks: Option<&'static str>,
 }
 
 pub struct Script {
@@ -93,6 +95,7 @@ impl Script {
             prepare: Some(Ok(())),
             classify: Some(("exit.nonzero".into(), crate::model::crash::Retry::Ladder)),
             autostart: true,
+            breaks: None,
         };
         let truth = Truth { config: Some(resolved()), ..Truth::default() };
         Arc::new(Script { began: Instant::now(), mood: Mutex::new(mood), truth: Mutex::new(truth) })
@@ -172,6 +175,11 @@ impl Script {
         sink(event);
     }
 
+    fn called(&self, verb: &'static str) {
+        let breaks = self.mood().breaks.take_if(|b| *b == verb);
+        assert!(breaks.is_none(), "injected: {verb} breaks");
+    }
+
     fn did(&self, deed: String) {
         self.truth().deeds.push(deed);
     }
@@ -223,6 +231,7 @@ impl World for Here {
     }
 
     fn recall(&self) -> BoxFuture<'static, Result<Recollection, String>> {
+        self.0.called("recall");
         let t = self.0.truth();
         let was = Recollection {
             boot: format!("boot-{}", t.boot),
@@ -234,6 +243,7 @@ impl World for Here {
     }
 
     fn save(&self, records: Vec<Record>) -> BoxFuture<'static, Result<(), String>> {
+        self.0.called("save");
         for record in records {
             if let Record::Memory(memory) = record {
                 self.0.truth().disk = *memory;
@@ -247,6 +257,7 @@ impl World for Here {
     }
 
     fn prepare(&self, _: Arc<WorkloadSpec>, progress: Progress) -> BoxFuture<'static, Result<(), String>> {
+        self.0.called("prepare");
         let result = self.0.mood().prepare.clone();
         Box::pin(async move {
             progress("looking at the folder", Some(0.5));
@@ -255,10 +266,12 @@ impl World for Here {
     }
 
     fn ports_freed(&self, _: Vec<u16>, _: Duration) -> BoxFuture<'static, Result<(), String>> {
+        self.0.called("ports");
         Box::pin(async { Ok(()) })
     }
 
     fn probe(&self, _: Probing) -> BoxFuture<'static, Answer> {
+        self.0.called("probe");
         let alive = self.0.mood().ready && self.0.is_alive();
         let players = Some(Players { online: 3, max: 20, players: vec!["Alice".into()] });
         let answer = if alive { Answer::Alive { players } } else { Answer::Dead { reason: "refused".into() } };
@@ -270,11 +283,14 @@ impl World for Here {
     }
 
     fn classify(&self, ended: Ended) -> BoxFuture<'static, CrashReport> {
+        self.0.called("classify");
         let verdict = self.0.mood().classify.clone();
         Box::pin(async move {
             let Some((code, retry)) = verdict else { return std::future::pending().await };
             let mut report = ended.unclassified("crash-1".into(), "by script");
-            (report.verdict.code, report.verdict.retry) = (code, retry);
+            if !ended.hung {
+                (report.verdict.code, report.verdict.retry) = (code, retry);
+            }
             report
         })
     }
@@ -285,6 +301,7 @@ impl World for Here {
     }
 
     fn say(&self, _: RunId, _: Arc<WorkloadSpec>, line: String) -> BoxFuture<'static, Result<(), String>> {
+        self.0.called("say");
         self.0.did(format!("type {line}"));
         let script = self.0.clone();
         Box::pin(async move {
@@ -314,6 +331,7 @@ impl Script {
 
 impl Keeping for Here {
     fn discover(&self, sink: EventSink) -> BoxFuture<'static, Result<Discovery, KeepingError>> {
+        self.0.called("discover");
         let mut t = self.0.truth();
         t.sink = Some(sink);
         let found = match (&t.alive, &t.ended) {
@@ -326,6 +344,7 @@ impl Keeping for Here {
     }
 
     fn launch(&self, run: RunId, _: &WorkloadSpec, sink: EventSink) -> BoxFuture<'static, Result<Alive, KeepingError>> {
+        self.0.called("launch");
         let (now, mood) = (self.0.now(), self.0.mood().clone());
         let mut t = self.0.truth();
         assert!(t.alive.is_none(), "a second run beside {:?}", t.alive);
@@ -354,6 +373,7 @@ impl Keeping for Here {
     }
 
     fn signal(&self, _: RunId, signal: i32, scope: Scope) -> BoxFuture<'static, Result<(), KeepingError>> {
+        self.0.called("signal");
         self.0.did(format!("signal {signal} {scope:?}"));
         let dies = scope == Scope::Tree || (signal == 15 && self.0.mood().obeys_term);
         let script = self.0.clone();
@@ -403,7 +423,6 @@ fn unusable(field: &str, detail: String) -> Refusal {
 
 /// One life of the agent: root, status, game server.
 pub struct Agent {
-    pub script: Arc<Script>,
     pub game: GameServer,
     pub status: StatusReader,
     pub root: Root,
@@ -422,7 +441,7 @@ impl Agent {
         let game = GameServer::new(here, Arc::new(settings), status.clone());
         let root = Root::spawn(vec![status.child(), game.child()], actor_rule()).await.unwrap();
         let reader = status.reader();
-        let agent = Agent { script: script.clone(), game, status: reader, root };
+        let agent = Agent { game, status: reader, root };
         agent.until(|p| p.checks[0].ok).await;
         agent
     }

@@ -179,7 +179,7 @@ async fn a_hang_is_dumped_and_restarted_where_so_set() {
     script.mood().ready = false;
     agent.until(|p| p.snapshot.warnings.iter().any(|w| w.code == "hang")).await;
     let seen = agent.until(|p| p.crashes.len() == 1).await;
-    assert_eq!((seen.crashes[0].verdict.code.as_str(), seen.snapshot.crash_count), ("exit.nonzero", 1));
+    assert_eq!((seen.crashes[0].verdict.code.as_str(), seen.snapshot.crash_count), ("hang", 1));
     script.mood().ready = true;
     agent.state(State::Running).await;
     assert_eq!(script.deeds()[1..], ["signal 3 Leader", "type stop", "good start of run-2"]);
@@ -234,8 +234,10 @@ async fn stale_facts_change_nothing() {
 async fn an_actor_that_panics_is_replaced_and_the_game_does_not_notice() {
     let script = Script::new();
     let agent = Agent::ready(&script).await;
+    let before = agent.game.slot.current().unwrap().get_id();
     agent.game.slot.cast(Message::Panic);
-    agent.until(|p| !p.checks[0].ok).await;
+    tokio::time::sleep(S(1)).await;
+    assert_ne!(agent.game.slot.current().unwrap().get_id(), before);
     let seen = agent.until(|p| p.checks.iter().all(|c| c.ok)).await;
     assert_eq!((seen.snapshot.state, seen.snapshot.crash_count), (State::Running, 0));
     assert_eq!(script.runs().len(), 1);
@@ -281,6 +283,40 @@ async fn a_panic_in_any_phase_loses_neither_intent_nor_operation() {
     agent.until(|p| p.snapshot.state == State::Running && p.snapshot.revision > seen.snapshot.revision).await;
     let launches = script.launches();
     assert_eq!(launches[crashed] - launches[crashed - 1], 31);
+}
+
+/// Each verb panics once, inside the handler that calls it.
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_any_handler_arm_is_survived() {
+    let verbs = ["recall", "discover", "save", "prepare", "ports", "launch", "probe", "classify", "say", "signal"];
+    for verb in verbs {
+        let script = Script::new();
+        let agent = Agent::up(&script).await;
+        script.mood().breaks = Some(verb);
+        if ["recall", "discover"].contains(&verb) {
+            agent.game.slot.cast(Message::Panic);
+            tokio::time::sleep(S(1)).await;
+        }
+        match agent.game.start("test").await {
+            Ok(_) => {}
+            Err(Denied::Gone) => _ = after(S(1), agent.game.start("test")).await.unwrap(),
+            Err(other) => panic!("{verb}: {other:?}"),
+        }
+        agent.state(State::Running).await;
+        script.exit(Code(1));
+        agent.until(|p| p.snapshot.crash_count == 1 && p.snapshot.state == State::Running).await;
+        script.mood().obeys_stop = false;
+        agent.game.stop("test").await.unwrap();
+        let seen = agent.state(State::Idle).await;
+        assert!(script.mood().breaks.is_none(), "{verb} was never called");
+        assert!(seen.operations.iter().all(|o| o.state == OperationState::Done), "{verb}: {:?}", seen.operations);
+        assert_eq!(script.runs().len(), 2, "{verb}");
+    }
+}
+
+async fn after<T>(time: Duration, then: impl Future<Output = T>) -> T {
+    tokio::time::sleep(time).await;
+    then.await
 }
 
 #[tokio::test(start_paused = true)]
