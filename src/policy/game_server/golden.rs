@@ -104,6 +104,10 @@ fn phases() -> Vec<(&'static str, Rig)> {
         ("Stopping: never ready", never_ready()),
         ("Stopping: hung", hung(true)),
         (
+            "Stopping: keeper lost",
+            ready_then(|r| r.run(RunFact::KeeperLost { recovered: false, detail: String::new() })),
+        ),
+        (
             "Clearing: then rest",
             ready_then(|r| {
                 r.stop();

@@ -77,6 +77,10 @@ impl Machine {
 
     fn kill_tree(&mut self, now: Moment, time: u32) {
         let Phase::Stopping(s) = &mut self.phase else { return };
+        if s.why == Why::Lost && time > 1 {
+            let live = s.live.clone();
+            return self.on_lost_for_good(now, live);
+        }
         (s.rung, s.kill) = (Rung::Kill(time), true);
         let run = s.live.run;
         self.out.push(Effect::Signal { run, signal: 9, aim: Aim::Tree });
@@ -229,7 +233,7 @@ impl Machine {
 fn next_after(why: &Why) -> Next {
     match why {
         Why::Asked | Why::Shutdown => Next::Rest,
-        Why::Restart | Why::Hang => Next::Start { installing: false },
+        Why::Restart | Why::Hang | Why::Lost => Next::Start { installing: false },
         Why::NeverReady(reason) => Next::Fail { reason: reason.clone(), crashed: None },
     }
 }
