@@ -18,6 +18,8 @@
 mod console;
 mod perform;
 #[cfg(test)]
+mod script;
+#[cfg(test)]
 mod tests;
 pub mod world;
 

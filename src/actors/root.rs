@@ -96,6 +96,19 @@ impl Root {
     }
 }
 
+#[cfg(test)]
+impl Root {
+    /// As `kill -9` would: every actor is gone without a farewell.
+    pub async fn kill(self) {
+        for child in self.actor.get_cell().get_children() {
+            child.unlink(self.actor.get_cell());
+            _ = child.kill_and_wait(None).await;
+        }
+        self.actor.kill();
+        _ = self.life.await;
+    }
+}
+
 enum Message {
     /// A child's delay is over.
     Bear(usize),

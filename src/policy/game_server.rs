@@ -149,7 +149,7 @@ impl Machine {
             RunFact::Probed(answer) => self.on_probed(now, run, answer),
             RunFact::Exited(exit) => self.on_exited(now, run, &exit),
             RunFact::TreeEmptied => self.on_tree_emptied(now, run),
-            RunFact::KeeperLost { recovered, detail } => self.on_keeper_lost(now, run, recovered, &detail),
+            RunFact::KeeperLost { recovered, detail } => self.on_keeper_lost(run, recovered, &detail),
             RunFact::StopTyped => self.on_stop_typed(run),
             RunFact::Classified(report) => self.on_classified(now, run, *report),
         }

@@ -129,6 +129,7 @@ impl GameServerActor {
         state.tasks.spawn(async move {
             match tokio::time::timeout(SIGNAL_WITHIN, sent).await {
                 Ok(Ok(())) => {}
+                Ok(Err(KeepingError::NotAlive(_))) => tracing::debug!(%run, signal, "nobody is left for a signal"),
                 Ok(Err(why)) => tracing::warn!(%run, signal, %why, "a signal could not be sent"),
                 Err(_) => tracing::warn!(%run, signal, why = lost(SIGNAL_WITHIN), "a signal could not be sent"),
             }

@@ -2,9 +2,9 @@
 use super::{
     Machine,
     command::Moment,
-    effect::{Aim, Effect, Ended, Record},
+    effect::{Effect, Ended, Record},
     memory::{Desired, LastCrash},
-    phase::{Live, Next, Phase, Why},
+    phase::{Live, Next, Phase, Rung, Stopping, Why},
 };
 use crate::{
     model::{
@@ -21,13 +21,17 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+/// How long the end of a run whose keeper died is waited for before it is killed.
+const BURIAL: Duration = Duration::from_secs(20);
+
 impl Machine {
     pub(super) fn on_exited(&mut self, now: Moment, run: RunId, exit: &Exit) {
         let Some(live) = self.phase.live().filter(|l| l.run == run).cloned() else { return };
         self.account(exit);
         match &self.phase {
             Phase::Stopping(s) if s.why == Why::Hang => self.crash(now, live, exit, true, false),
-            Phase::Stopping(_) => self.on_stopped(now, run),
+            Phase::Stopping(s) if s.why == Why::Lost => self.crash(now, live, exit, false, false),
+            Phase::Stopping(_) => self.on_stopped(now, run, false),
             _ => self.on_unasked_end(now, live, exit),
         }
     }
@@ -147,19 +151,23 @@ impl Machine {
         self.save_with(Record::Crash(report));
     }
 
-    pub(super) fn on_keeper_lost(&mut self, now: Moment, run: RunId, recovered: bool, detail: &str) {
+    /// A run that its keeper took along is brought to its end by whoever noticed, and its `Exited` follows: it may be
+    /// saving its world right now, so nobody kills it yet.
+    pub(super) fn on_keeper_lost(&mut self, run: RunId, recovered: bool, detail: &str) {
         let Some(live) = self.phase.live().filter(|l| l.run == run).cloned() else { return };
         self.warn("keeper_lost", format!("the process that held {run} is gone: {detail}"));
-        if recovered {
+        if recovered || matches!(self.phase, Phase::Stopping(_)) {
             return;
         }
-        self.out.push(Effect::Signal { run, signal: 9, aim: Aim::Tree });
+        self.enter(Phase::Stopping(Stopping { live, why: Why::Lost, rung: Rung::Kill(0), kill: true }));
+        self.arm_phase(BURIAL);
+    }
+
+    /// Killed, and still nobody says that it ended.
+    pub(super) fn on_lost_for_good(&mut self, now: Moment, live: Live) {
         let exit = unknown_exit(now, &live);
         self.account(&exit);
-        match &self.phase {
-            Phase::Stopping(s) if s.why != Why::Hang => self.on_stopped(now, run),
-            _ => self.crash(now, live, &exit, false, true),
-        }
+        self.crash(now, live, &exit, false, true);
     }
 
     pub(super) fn on_stop_typed(&mut self, run: RunId) {

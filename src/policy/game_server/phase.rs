@@ -103,6 +103,8 @@ pub enum Why {
     NeverReady(String),
     /// No answer for too long: its end counts as a crash.
     Hang,
+    /// Its keeper died and took it along: its end counts as a crash.
+    Lost,
     Shutdown,
 }
 
@@ -111,7 +113,7 @@ pub enum Rung {
     /// The intent goes to disk before anything is sent.
     Saving(Ticket),
     Step(usize),
-    /// SIGKILL to the tree, for the n-th time.
+    /// SIGKILL to the tree, n times so far.
     Kill(u32),
 }
 

@@ -4,7 +4,7 @@
 use super::{
     Machine,
     command::{Moment, Resolved},
-    effect::Effect,
+    effect::{Aim, Effect},
     fact::{Born, Found, Recollection, RunFact, Ticket},
     memory::Desired,
     phase::{Live, Phase, Why},
@@ -166,6 +166,8 @@ impl Machine {
             return self.resume_without_run(now, autostart);
         };
         self.account(exit);
+        // Its descendants may have outlived it, and their end may never be reported to this life.
+        self.out.push(Effect::Signal { run: exit.run, signal: 9, aim: Aim::Tree });
         if self.memory.asked_to_end(exit.run) {
             return self.resume_without_run(now, autostart);
         }

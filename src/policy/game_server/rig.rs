@@ -144,12 +144,15 @@ impl Rig {
 
     /// The agent is killed here; the next one begins with what is on disk.
     pub fn reborn(&self, found: Found) -> Rig {
-        let rules = self.machine.rules.as_ref().clone();
-        let mut next = Rig { found, ..self.clone() };
-        (next.machine, next.timers, next.facts) = (Machine::new(Arc::new(rules)), Vec::new(), VecDeque::new());
-        next.told.clear();
+        let mut next = Rig { found, ..self.successor() };
         next.awaken();
         next
+    }
+
+    /// The next life before its first effect.
+    pub fn successor(&self) -> Rig {
+        let machine = Machine::new(self.machine.rules.clone());
+        Rig { machine, timers: Vec::new(), facts: VecDeque::new(), told: Vec::new(), ..self.clone() }
     }
 
     pub fn by(&mut self) -> By {
@@ -283,10 +286,15 @@ impl Rig {
         self.machine.phase().name()
     }
 
+    /// Every effect since last asked.
+    pub fn told_all(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.told)
+    }
+
     /// What the machine did since last asked, without saves, timers and probes.
     pub fn told(&mut self) -> Vec<String> {
-        let all = std::mem::take(&mut self.told);
-        all.into_iter().filter(|t| !["save", "arm", "probe", "good"].contains(&&t[..t.len().min(4)].trim())).collect()
+        let routine = |t: &String| ["save", "arm", "probe", "good"].iter().any(|word| t.starts_with(word));
+        std::mem::take(&mut self.told).into_iter().filter(|t| !routine(t)).collect()
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {

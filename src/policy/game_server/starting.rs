@@ -269,7 +269,7 @@ impl Machine {
             self.tree = None;
         }
         match (&self.phase, failure.chance) {
-            (Phase::Stopping(_), _) => self.after_stopped_launch(now, run),
+            (Phase::Stopping(_), _) => self.on_stopped(now, run, true),
             (_, Chance::Hopeless) => self.fail(now, failure.reason, None),
             (_, Chance::Later | Chance::Unknown) => self.launch_again(now, run, unready, failure),
         }
@@ -285,6 +285,8 @@ impl Machine {
                 Next::Fail { reason: format!("{} (gave up: {why})", failure.reason), crashed: None }
             }
         };
+        // Should there be a process after all, it is killed here: no later life may take that for a crash.
+        self.memory.accounted = self.memory.accounted.max(run);
         self.save();
         self.conclude(now, Outcome::Failed(failure.reason));
         self.clear(now, run, next, failure.chance == Chance::Unknown);

@@ -77,6 +77,10 @@ impl Machine {
 
     fn kill_tree(&mut self, now: Moment, time: u32) {
         let Phase::Stopping(s) = &mut self.phase else { return };
+        if s.why == Why::Lost && time > 1 {
+            let live = s.live.clone();
+            return self.on_lost_for_good(now, live);
+        }
         (s.rung, s.kill) = (Rung::Kill(time), true);
         let run = s.live.run;
         self.out.push(Effect::Signal { run, signal: 9, aim: Aim::Tree });
@@ -104,16 +108,11 @@ impl Machine {
         }
     }
 
-    /// The launch failed while it was being stopped: nothing to stop.
-    pub(super) fn after_stopped_launch(&mut self, now: Moment, run: RunId) {
+    /// What was to be stopped is gone. `silent`: nobody will say when its tree is empty.
+    pub(super) fn on_stopped(&mut self, now: Moment, run: RunId, silent: bool) {
         let Phase::Stopping(s) = &self.phase else { return };
         let next = next_after(&s.why);
-        self.clear(now, run, next, true);
-    }
-
-    /// The main process ended as it was meant to.
-    pub(super) fn on_stopped(&mut self, now: Moment, run: RunId) {
-        self.after_stopped_launch(now, run);
+        self.clear(now, run, next, silent);
     }
 }
 
@@ -234,7 +233,7 @@ impl Machine {
 fn next_after(why: &Why) -> Next {
     match why {
         Why::Asked | Why::Shutdown => Next::Rest,
-        Why::Restart | Why::Hang => Next::Start { installing: false },
+        Why::Restart | Why::Hang | Why::Lost => Next::Start { installing: false },
         Why::NeverReady(reason) => Next::Fail { reason: reason.clone(), crashed: None },
     }
 }

@@ -362,9 +362,15 @@ fn a_lost_keeper_is_a_warning_or_a_crash() {
     assert_eq!(rig.phase(), "Ready");
     assert!(rig.machine.part().warnings.iter().any(|w| w.code == "keeper_lost"));
     rig.run(RunFact::KeeperLost { recovered: false, detail: "killed".into() });
-    assert_eq!((rig.told(), crashes(&rig)), (vec!["kill tree".into(), "classify restart 1 in 30 s".into()], 1));
-    rig.pass(S(31));
-    assert_eq!(rig.launched.len(), 2, "nobody can report the empty tree, yet it goes on");
+    assert_eq!(rig.told(), [""; 0], "it may be saving its world");
+    let mut unreported = rig.clone();
+    rig.exit(Code(129));
+    assert_eq!((rig.phase(), crashes(&rig)), ("Backoff", 1));
+    assert_eq!(rig.classified[0].exit.status, Code(129));
+    unreported.pass(S(25));
+    assert_eq!(unreported.told(), ["kill tree", "classify restart 1 in 30 s"]);
+    unreported.pass(S(40));
+    assert_eq!((unreported.launched.len(), crashes(&unreported)), (2, 1));
 }
 
 #[test]
@@ -518,7 +524,7 @@ fn autostart_is_a_setting_and_an_operation() {
 #[test]
 fn a_kill_while_recovering_reaches_what_is_found() {
     let ready = Rig::ready();
-    let mut next = Rig { disk: ready.disk.clone(), launched: ready.launched.clone(), ..Rig::unborn(settings()) };
+    let mut next = ready.successor();
     next.kill();
     next.found = alive(&ready);
     next.awaken();
@@ -530,7 +536,7 @@ fn a_kill_while_recovering_reaches_what_is_found() {
 #[test]
 fn an_end_that_is_reported_before_discovery_is_not_lost() {
     let ready = Rig::ready();
-    let mut next = Rig { disk: ready.disk.clone(), launched: ready.launched.clone(), ..Rig::unborn(settings()) };
+    let mut next = ready.successor();
     next.exit(Code(1));
     next.found = alive(&ready);
     next.awaken();
