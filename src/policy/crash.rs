@@ -29,11 +29,10 @@ pub use suspect::suspected_mod;
 pub use tail::{LINE_BYTES, LogLine, TAIL_BYTES, TAIL_LINES, log_tail};
 
 use crate::model::{
-    crash::{self, Confidence, Retry, Verdict},
+    crash::{Classification, Confidence, Evidence as EvidenceLine, Retry, Verdict},
     exit::ExitStatus,
 };
 use catalog::{Class, Rule};
-use crash::Classification;
 use scan::{Findings, Hit, Weight};
 
 /// Lines that speak for a verdict, and characters of each.
@@ -172,9 +171,9 @@ fn add_suspect(verdict: &mut Verdict, findings: &Findings, hits: &[&Hit]) {
     if verdict.classification == Classification::Oom || suspect::captured(verdict).is_some() {
         return;
     }
-    let named = hits.iter().find_map(|hit| {
-        let mut captures = scan::captures(&findings.rules[hit.rule], &findings.lines[hit.line].text).into_iter();
-        captures.find(|(name, _)| suspect::CAPTURES.contains(&name.as_str()))
+    let named = hits.iter().take(EVIDENCE_LINES).find_map(|hit| {
+        let captures = scan::captures(&findings.rules[hit.rule], &findings.lines[hit.line].text);
+        captures.into_iter().find(|(name, _)| suspect::CAPTURES.contains(&name.as_str()))
     });
     verdict.captures.extend(named);
 }
@@ -196,15 +195,15 @@ fn add_crash_file(verdict: &mut Verdict, facts: crash_file::Facts) {
 
 fn add_evidence(verdict: &mut Verdict, findings: &Findings, hits: &[&Hit]) {
     if verdict.rule.is_empty() && verdict.confidence >= Confidence::Likely {
-        verdict.evidence.push(crash::Evidence { rule: verdict.code.clone(), line: 0, text: verdict.reason.clone() });
+        verdict.evidence.push(EvidenceLine { rule: verdict.code.clone(), line: 0, text: verdict.reason.clone() });
     }
-    let lines = hits.iter().map(|hit| crash::Evidence {
+    let lines = hits.iter().map(|hit| EvidenceLine {
         rule: findings.rules[hit.rule].id.clone(),
         line: findings.lines[hit.line].number,
         text: shortened(findings.lines[hit.line].text.trim()),
     });
     let faults =
-        findings.faults.iter().map(|f| crash::Evidence { rule: "catalog".to_owned(), line: 0, text: shortened(f) });
+        findings.faults.iter().map(|f| EvidenceLine { rule: "catalog".to_owned(), line: 0, text: shortened(f) });
     verdict.evidence.extend(lines.take(EVIDENCE_LINES).chain(faults));
 }
 

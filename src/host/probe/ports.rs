@@ -69,8 +69,8 @@ pub fn missing_ports(owner: PortOwner, ports: &[u16]) -> io::Result<Vec<u16>> {
 
 /// Who holds any of `ports`; empty if all are free. Blocks on /proc.
 ///
-/// Besides the socket tables, which see only this network namespace's own, a bind is tried the way servers do it
-/// (address reuse on TCP, so a dying connection is no holder). Nothing listens meanwhile, so nothing lingers.
+/// The socket tables name the holder; a bind, tried the way servers do it (address reuse on TCP, so a dying connection
+/// is no holder), is the proof. Nothing listens meanwhile, so nothing lingers.
 pub fn port_holders(ports: &[u16]) -> io::Result<Vec<PortHolder>> {
     let bound = bound(ports)?;
     let mut holders = Vec::new();

@@ -132,9 +132,11 @@ fn an_old_line_is_evidence_only() {
 fn what_was_said_before_it_was_up_ended_nothing() {
     let log = "java.lang.NoSuchMethodError: x\n[12:00:00 INFO]: Done (3.2s)! For help, type \"help\"\n";
     assert_eq!(judge(ExitStatus::Code(1), &PAPER, log).code, "exit.nonzero");
-    // A player cannot type the ready line to make the real cause history.
-    let log = "java.lang.NoSuchMethodError: x\n[12:00:00] [Server thread/INFO]: <bob> Done (3.2s)!\n";
-    assert_eq!(judge(ExitStatus::Code(1), &PAPER, log).rule, "K01");
+    // A player cannot say the ready line to make the real cause history.
+    for said in ["<bob> Done (3.2s)! For help, type", "Sheep was slain by Done (3.2s)! For help, type"] {
+        let log = format!("java.lang.NoSuchMethodError: x\n[12:00:00] [Server thread/INFO]: {said}\n");
+        assert_eq!(judge(ExitStatus::Code(1), &PAPER, &log).rule, "K01", "{said}");
+    }
 }
 
 #[test]
