@@ -12,7 +12,10 @@ use std::{
     fs::File,
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::{
+        fs::{FileTypeExt, PermissionsExt},
+        process::CommandExt,
+    },
     path::Path,
     process::{Command, ExitStatus},
     sync::mpsc::{Receiver, TryRecvError, channel},
@@ -181,6 +184,10 @@ fn lives_as_defined(game: &str) {
     std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let Some(mut server) = start(root.path(), game) else { return };
     server.await_ready();
+    if let ConsoleInput::Fifo { path } = &server.spec.console {
+        let kind = std::fs::metadata(server.spec.cwd.join(path)).unwrap().file_type();
+        assert!(kind.is_fifo(), "{path} is where the definition says");
+    }
     let status = server.stop();
     assert_eq!(status.code(), Some(0), "{game}: {status}\n{}", server.text);
 }

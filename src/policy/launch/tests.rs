@@ -30,7 +30,7 @@ fn machine() -> Machine {
             runtime("node", 20, "/opt/zlh/runtimes/node/20/bin/node"),
         ],
         files: BTreeMap::new(),
-        secret: "0123456789abcdef0123456789abcdef".into(),
+        secret: "0123456789abcdef01234567".into(),
     }
 }
 

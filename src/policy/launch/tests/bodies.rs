@@ -130,6 +130,7 @@ fn a_bad_value_is_refused_and_its_field_named() {
         (custom(json!({"ready": {"kind": "udp", "send": "00"}})), "ready.expect"),
         (custom(json!({"ready": {"kind": "none", "within": "0s"}})), "ready.within"),
         (json!({"vmid": 1, "game": "teeworlds", "admin_pass": "a; shutdown"}), "admin_pass"),
+        (json!({"vmid": 1, "game": "teeworlds", "admin_pass": "x".repeat(32)}), "admin_pass"),
         (json!({"vmid": 1, "game": "teeworlds", "ports": [65535]}), "ports"),
     ];
     for (body, field) in &rows {
