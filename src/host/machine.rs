@@ -37,9 +37,9 @@ fn timezone(root: &Path) -> String {
     named.filter(plain).or_else(|| linked().filter(plain)).unwrap_or_else(|| "UTC".into())
 }
 
-/// 128 bits nobody can guess, as 32 hexadecimal digits.
+/// 96 bits nobody can guess, as 24 hexadecimal digits.
 fn secret() -> io::Result<String> {
-    let mut bytes = [0u8; 16];
+    let mut bytes = [0u8; 12];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
@@ -67,7 +67,7 @@ mod tests {
         let questions = Questions { runtime: Some("java".into()), ..Questions::default() };
         let (one, two) = (look(Path::new("/"), &questions).unwrap(), look(Path::new("/"), &questions).unwrap());
         assert!(one.memory_limit_bytes.is_some_and(|bytes| bytes > 1 << 20));
-        assert_eq!(one.secret.len(), 32);
+        assert_eq!(one.secret.len(), 24);
         assert_ne!(one.secret, two.secret);
     }
 }

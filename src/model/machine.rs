@@ -15,7 +15,7 @@ pub struct Machine {
     pub runtimes: Vec<Runtime>,
     /// For each pattern asked about: the files beneath the server root that match, sorted by version-aware name.
     pub files: BTreeMap<String, Vec<String>>,
-    /// 32 hexadecimal digits drawn by chance, for consoles that want a password.
+    /// 24 hexadecimal digits drawn by chance, for consoles that want a password (Teeworlds cuts one after 31).
     pub secret: String,
 }
 

@@ -33,7 +33,7 @@ impl Counters {
     }
 
     pub fn tree(&mut self, pid: i32) -> (u64, Duration) {
-        self.tree.measure(pid, &mut self.buffer)
+        self.tree.measure(pid)
     }
 
     /// Bytes received and sent by all interfaces but loopback.
@@ -47,7 +47,7 @@ impl Counters {
     }
 }
 
-pub fn read_into(file: &Path, buffer: &mut Vec<u8>) -> io::Result<()> {
+fn read_into(file: &Path, buffer: &mut Vec<u8>) -> io::Result<()> {
     buffer.clear();
     File::open(file)?.take(LARGEST).read_to_end(buffer).map(|_| ())
 }

@@ -1,11 +1,23 @@
 //! Memory and CPU time of a process and its descendants, by one pass over /proc.
-use super::counters::read_into;
 use nix::unistd::{SysconfVar, sysconf};
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::Read,
+    time::Duration,
+};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tree {
     processes: Vec<Process>,
+    /// A line of numbers and one short name fits in, so one read is enough.
+    line: [u8; 1024],
+}
+
+impl Default for Tree {
+    fn default() -> Tree {
+        Tree { processes: Vec::new(), line: [0; 1024] }
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -18,8 +30,8 @@ struct Process {
 
 impl Tree {
     /// Pages shared within the tree count more than once. Time of children that were waited for is included.
-    pub fn measure(&mut self, root: i32, buffer: &mut Vec<u8>) -> (u64, Duration) {
-        self.read_all(buffer);
+    pub fn measure(&mut self, root: i32) -> (u64, Duration) {
+        self.read_all();
         let members = self.members(root);
         let (mut pages, mut ticks) = (0u64, 0u64);
         for process in self.processes.iter().filter(|p| members.contains(&p.pid)) {
@@ -29,14 +41,14 @@ impl Tree {
         (pages * constant(SysconfVar::PAGE_SIZE, 4096), ticks_to_time(ticks))
     }
 
-    fn read_all(&mut self, buffer: &mut Vec<u8>) {
+    fn read_all(&mut self) {
         self.processes.clear();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
             // A process may end between the listing and the reading.
-            if read_into(Path::new(&format!("/proc/{pid}/stat")), buffer).is_ok() {
-                self.processes.extend(parse(pid, &String::from_utf8_lossy(buffer)));
-            }
+            let line = File::open(entry.path().join("stat")).and_then(|mut file| file.read(&mut self.line));
+            let line = line.ok().map(|count| String::from_utf8_lossy(&self.line[..count]));
+            self.processes.extend(line.and_then(|line| parse(pid, &line)));
         }
     }
 
@@ -56,15 +68,19 @@ impl Tree {
 
 /// proc_pid_stat(5). The name in parentheses may itself hold parentheses and spaces: count from the last one.
 fn parse(pid: i32, text: &str) -> Option<Process> {
-    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    let number = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<i64>().ok());
-    let ticks: i64 = [14, 15, 16, 17].into_iter().filter_map(number).sum();
-    Some(Process {
-        pid,
-        parent: i32::try_from(number(4)?).ok()?,
-        ticks: u64::try_from(ticks).unwrap_or(0),
-        resident_pages: u64::try_from(number(24)?).unwrap_or(0),
-    })
+    let mut process = Process { pid, parent: 0, ticks: 0, resident_pages: 0 };
+    for (field, value) in (3..=24).zip(text.rsplit_once(')')?.1.split_ascii_whitespace()) {
+        match field {
+            4 => process.parent = value.parse().ok()?,
+            14..=17 => process.ticks += value.parse::<u64>().unwrap_or(0),
+            24 => {
+                process.resident_pages = value.parse().unwrap_or(0);
+                return Some(process);
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn constant(name: SysconfVar, otherwise: u64) -> u64 {

@@ -90,10 +90,10 @@ pub fn artifact_path(field: &str, value: &str) -> Result<(), Refusal> {
     Err(unusable(field, detail))
 }
 
-/// A password that can stand in a console command without quotes.
+/// A password that can stand in a console command without quotes; Teeworlds cuts a longer one without a word.
 pub fn plain_password(field: &str, value: &str) -> Result<String, Refusal> {
-    if (1..=128).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-+".contains(&b)) {
+    if (1..=31).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-+".contains(&b)) {
         return Ok(value.to_owned());
     }
-    Err(unusable(field, "for this game it is a console password: 1 to 128 of A-Z a-z 0-9 . _ - +"))
+    Err(unusable(field, "for this game it is a console password: 1 to 31 of A-Z a-z 0-9 . _ - +"))
 }

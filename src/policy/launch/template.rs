@@ -3,23 +3,6 @@ use super::unusable;
 use crate::model::refusal::Refusal;
 use std::collections::BTreeMap;
 
-/// Names a definition may use; a runtime's name stands for its program.
-#[cfg(test)]
-pub const NAMES: [&str; 12] = [
-    "root",
-    "world",
-    "variant",
-    "version",
-    "entry",
-    "port",
-    "memory_mb",
-    "heap_mb",
-    "econ_port",
-    "econ_password",
-    "java",
-    "node",
-];
-
 /// What each name stands for in one launch.
 #[derive(Debug, Default)]
 pub struct Variables(BTreeMap<String, String>);
