@@ -1,1 +1,6 @@
 //! What we decide: pure functions and state machines. Time and chance come in as arguments.
+pub mod game_server;
+pub mod operations;
+pub mod readiness;
+pub mod restart;
+pub mod status;
