@@ -99,8 +99,8 @@ async fn a_missing_host_is_a_problem_that_says_so() {
 #[tokio::test]
 async fn a_head_that_trickles_in_is_cut_off() {
     let agent = Fixture::with(|s| s.limits.header_timeout = Duration::from_millis(150)).await;
-    let mut stream = agent.connect().await;
     let began = Instant::now();
+    let mut stream = agent.connect().await;
     let mut slowly = tokio::time::interval(Duration::from_millis(5));
     let trickle = async {
         for byte in "GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ".bytes().chain(std::iter::repeat(b'x')) {
@@ -188,4 +188,15 @@ async fn who_does_not_finish_is_dropped_after_the_drain() {
     until("the request is being read", || agent.traffic.requests.load(Relaxed) == 1).await;
     assert_eq!(agent.stop().await, 1);
     assert_eq!(rest(&mut half).await.status, 0);
+}
+
+#[test]
+fn a_lost_peer_is_no_reason_to_pause_but_a_lack_of_descriptors_is() {
+    let about_one_peer = |errno| super::is_about_one_peer(&std::io::Error::from_raw_os_error(errno));
+    for errno in [libc::ECONNABORTED, libc::ECONNRESET, libc::EINTR] {
+        assert!(about_one_peer(errno), "{errno}");
+    }
+    for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+        assert!(!about_one_peer(errno), "{errno}");
+    }
 }

@@ -436,10 +436,10 @@ async fn input_gets_in_while_output_is_stuck() {
 #[tokio::test]
 async fn pings_go_out_and_who_never_answers_is_dropped() {
     let agent = Fixture::with(impatient).await;
+    let began = Instant::now();
     let mut silent = agent.connect().await;
     silent.write_all(handshake(&agent, GET, GOOD).as_bytes()).await.unwrap();
     let mut answering = raw(&agent, "").await;
-    let began = Instant::now();
     let mut bytes = Vec::new();
     let answers = async {
         while let Some(Ok(Message::Ping(_))) = answering.next().await {} // each read answers the ping before
