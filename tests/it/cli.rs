@@ -3,6 +3,7 @@
 mod answers;
 mod console;
 mod logs;
+mod machine;
 mod manual;
 mod power;
 mod rendering;
