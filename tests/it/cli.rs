@@ -10,7 +10,7 @@ mod rendering;
 mod script;
 mod terminal;
 
-pub use script::{Script, TOKEN};
+pub use script::{Reply, Script, TOKEN};
 pub use terminal::Terminal;
 
 use std::{process::Output, time::Duration};

@@ -231,3 +231,20 @@ async fn a_flood_in_both_directions_does_not_lock_up() {
     terminal.press("\x1d");
     assert_eq!(terminal.ended().code(), Some(0));
 }
+
+#[test]
+fn a_panic_leaves_the_terminal_as_it_was() {
+    const CHILD: &str = "ZLH_TEST_PANIC_IN_RAW_MODE";
+    if std::env::var_os(CHILD).is_some() {
+        let _raw = zlh::cli::terminal::raw::RawMode::enter().unwrap();
+        panic!("on purpose");
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["cli::console::a_panic_leaves_the_terminal_as_it_was", "--exact", "--nocapture"]);
+    let mut terminal = Terminal::start({
+        command.env(CHILD, "1").env("RUST_BACKTRACE", "0");
+        command
+    });
+    assert_eq!(terminal.ended().code(), Some(101));
+    terminal.until("on purpose\r\n");
+}

@@ -26,8 +26,8 @@ pub struct Facts {
     pub ready: Value,
     pub operations: BTreeMap<String, Value>,
     pub crashes: Vec<Value>,
-    /// Answers of POST requests by path: status, headers, body.
-    pub orders: HashMap<String, (u16, Vec<(&'static str, String)>, String)>,
+    /// Answers of POST requests by path.
+    pub orders: HashMap<String, Reply>,
     /// Every POST as `path body`.
     pub heard: Vec<String>,
     /// Bytes kept of the console: absolute `log_start..`.
@@ -45,6 +45,20 @@ pub struct Facts {
     pub refuse_console: Option<(u16, Value)>,
     /// Viewers are closed with this code.
     pub close_with: Option<(u16, String)>,
+}
+
+/// What a POST is answered.
+pub struct Reply {
+    pub status: u16,
+    /// Value of the `Operation-Id` header.
+    pub operation: Option<String>,
+    pub body: String,
+}
+
+impl Reply {
+    pub fn new(status: u16, body: impl ToString) -> Reply {
+        Reply { status, operation: None, body: body.to_string() }
+    }
 }
 
 impl Facts {
@@ -202,13 +216,13 @@ async fn order(State(shared): State<Shared>, request: Request) -> Response {
     let said = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
     let mut facts = shared.facts.lock().unwrap();
     facts.heard.push(format!("{path} {}", String::from_utf8_lossy(&said)).trim_end().to_owned());
-    let Some((status, headers, body)) = facts.orders.get(&path) else {
+    let Some(Reply { status, operation, body }) = facts.orders.get(&path) else {
         return problem(404, json!({"detail": "no such path", "code": "not_found"}));
     };
     let kind = if *status >= 400 { "application/problem+json" } else { "application/json" };
     let mut response = Response::builder().status(*status).header(header::CONTENT_TYPE, kind);
-    for (name, value) in headers {
-        response = response.header(*name, value);
+    if let Some(id) = operation {
+        response = response.header("Operation-Id", id);
     }
     response.body(Body::from(body.clone())).unwrap()
 }
