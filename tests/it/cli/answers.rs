@@ -139,7 +139,7 @@ async fn watching_follows_changes_and_restarts() {
     assert!(remark.contains("agent gone"), "{remark}");
     // A new life counts its revisions anew.
     agent.set(|f| f.status = json!({"revision": 1, "instanceId": "second", "state": "running", "ready": true}));
-    agent.come_back().await;
+    agent.come_back();
     assert!(next().await.ends_with("UTC running ready"));
     interrupt(&watching);
     let status = tokio::time::timeout(PATIENCE, watching.wait()).await.unwrap().unwrap();

@@ -101,7 +101,7 @@ async fn it_comes_back_by_itself_when_the_agent_does() {
     terminal.press("lost?\r");
     terminal.until("not connected: that was not sent");
     agent.print("meanwhile\n");
-    agent.come_back().await;
+    agent.come_back();
     terminal.until("back, nothing lost");
     terminal.until("meanwhile");
     assert_eq!(terminal.shown().matches("earlier").count(), 1, "{}", terminal.shown());
@@ -113,7 +113,7 @@ async fn it_comes_back_by_itself_when_the_agent_does() {
         f.log_start += f.log.len() as u64 + 42;
         f.log.clear();
     });
-    agent.come_back().await;
+    agent.come_back();
     terminal.until("gap: 42 bytes lost");
     agent.print("afterwards\n");
     terminal.until("afterwards");
@@ -123,7 +123,7 @@ async fn it_comes_back_by_itself_when_the_agent_does() {
         (f.epoch, f.log_start) = (8, 0);
         f.log.clear();
     });
-    agent.come_back().await;
+    agent.come_back();
     terminal.until("history begins anew");
     agent.print("second epoch\n");
     terminal.until("second epoch");

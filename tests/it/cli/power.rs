@@ -91,7 +91,7 @@ async fn waiting_survives_an_agent_restart() {
     eventually("the request", PATIENCE, async || agent.seen(|f| (!f.heard.is_empty()).then_some(()))).await;
     agent.go_away().await;
     set_operation(&agent, operation("start", "done", ""));
-    agent.come_back().await;
+    agent.come_back();
     let answer = tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap().unwrap();
     assert_eq!(answer.status.code(), Some(0), "{}", err(&answer));
 }

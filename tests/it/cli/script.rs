@@ -1,4 +1,5 @@
 //! An agent on the wire, every answer of which a test decides.
+use crate::support::eventually_now;
 use axum::{
     Router,
     body::Body,
@@ -15,7 +16,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{net::TcpSocket, sync::watch, task::JoinHandle};
 
 pub const TOKEN: &str = "t0ken-of-the-test";
 
@@ -82,6 +83,9 @@ struct Shared {
 /// The played agent; it can go away and come back on the same port.
 pub struct Script {
     pub address: SocketAddr,
+    /// Bound and never listening: while the agent is away nobody else gets its port, least of all a client that
+    /// connects to itself because the kernel chose the very port it is trying to reach.
+    _reserved: TcpSocket,
     shared: Shared,
     serving: Option<JoinHandle<()>>,
 }
@@ -91,9 +95,9 @@ impl Script {
         let facts =
             Facts { status: json!({"revision": 1, "state": "idle", "containerType": "game"}), ..Facts::default() };
         let shared = Shared { facts: Arc::new(Mutex::new(facts)), alive: watch::Sender::new(true) };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut script = Script { address: listener.local_addr().unwrap(), shared, serving: None };
-        script.serve(listener);
+        let reserved = bound("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut script = Script { address: reserved.local_addr().unwrap(), _reserved: reserved, shared, serving: None };
+        script.serve();
         script
     }
 
@@ -124,16 +128,25 @@ impl Script {
         }
     }
 
-    pub async fn come_back(&mut self) {
+    pub fn come_back(&mut self) {
         self.shared.alive = watch::Sender::new(true);
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.serve(listener);
+        self.serve();
     }
 
-    fn serve(&mut self, listener: TcpListener) {
+    fn serve(&mut self) {
+        // A process that another test is just forking holds a copy of the old listener until it execs.
+        let listener = eventually_now(super::PATIENCE, || bound(self.address).and_then(|s| s.listen(64)).ok());
+        let listener = listener.unwrap_or_else(|| panic!("{} stays in use", self.address));
         let app = routes().with_state(self.shared.clone()).layer(middleware::from_fn(authorise));
         self.serving = Some(tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }));
     }
+}
+
+fn bound(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 fn routes() -> Router<Shared> {
