@@ -3,13 +3,14 @@
 mod answers;
 mod console;
 mod logs;
+mod machine;
 mod manual;
 mod power;
 mod rendering;
 mod script;
 mod terminal;
 
-pub use script::{Script, TOKEN};
+pub use script::{Reply, Script, TOKEN};
 pub use terminal::Terminal;
 
 use std::{process::Output, time::Duration};

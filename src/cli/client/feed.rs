@@ -96,7 +96,7 @@ impl Feed {
     /// Text for the PTY, cut into frames the agent takes.
     pub async fn input(&mut self, mut text: &str) {
         while !text.is_empty() {
-            let cut = text.floor_char_boundary(MAX_INPUT);
+            let cut = (0..=MAX_INPUT.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
             self.order(Order::Input(text[..cut].to_owned())).await;
             text = &text[cut..];
         }

@@ -1,5 +1,5 @@
 //! Commands that ask one question: what they print, and what their exit codes say.
-use super::{PATIENCE, Script, err, out, run, zlh};
+use super::{PATIENCE, Reply, Script, err, out, run, zlh};
 use crate::support::eventually;
 use serde_json::json;
 use std::process::Stdio;
@@ -54,7 +54,7 @@ async fn refusals_are_4_and_say_what_to_do() {
 
     let said = json!({"title": "Conflict", "status": 409, "detail": "no configuration yet", "code": "no_config"});
     agent.set(|f| {
-        f.orders.insert("/start".into(), (409, vec![], said.to_string()));
+        f.orders.insert("/start".into(), Reply::new(409, &said));
         f.refuse_console = Some((409, said));
     });
     for words in [&["start"][..], &["console"]] {
@@ -117,7 +117,7 @@ async fn crashes_are_listed_and_explained() {
 async fn a_command_is_sent_as_one_line() {
     let agent = Script::start().await;
     agent.set(|f| {
-        f.orders.insert("/console/command".into(), (202, vec![], r#"{"ok":true}"#.into()));
+        f.orders.insert("/console/command".into(), Reply::new(202, r#"{"ok":true}"#));
     });
     assert_eq!(run(&agent, &["command", "say", "hi there"]).await.status.code(), Some(0));
     assert_eq!(agent.seen(|f| f.heard.clone()), [r#"/console/command {"command":"say hi there"}"#]);
@@ -139,7 +139,7 @@ async fn watching_follows_changes_and_restarts() {
     assert!(remark.contains("agent gone"), "{remark}");
     // A new life counts its revisions anew.
     agent.set(|f| f.status = json!({"revision": 1, "instanceId": "second", "state": "running", "ready": true}));
-    agent.come_back().await;
+    agent.come_back();
     assert!(next().await.ends_with("UTC running ready"));
     interrupt(&watching);
     let status = tokio::time::timeout(PATIENCE, watching.wait()).await.unwrap().unwrap();

@@ -101,7 +101,7 @@ async fn it_comes_back_by_itself_when_the_agent_does() {
     terminal.press("lost?\r");
     terminal.until("not connected: that was not sent");
     agent.print("meanwhile\n");
-    agent.come_back().await;
+    agent.come_back();
     terminal.until("back, nothing lost");
     terminal.until("meanwhile");
     assert_eq!(terminal.shown().matches("earlier").count(), 1, "{}", terminal.shown());
@@ -113,7 +113,7 @@ async fn it_comes_back_by_itself_when_the_agent_does() {
         f.log_start += f.log.len() as u64 + 42;
         f.log.clear();
     });
-    agent.come_back().await;
+    agent.come_back();
     terminal.until("gap: 42 bytes lost");
     agent.print("afterwards\n");
     terminal.until("afterwards");
@@ -123,7 +123,7 @@ async fn it_comes_back_by_itself_when_the_agent_does() {
         (f.epoch, f.log_start) = (8, 0);
         f.log.clear();
     });
-    agent.come_back().await;
+    agent.come_back();
     terminal.until("history begins anew");
     agent.print("second epoch\n");
     terminal.until("second epoch");
@@ -230,4 +230,21 @@ async fn a_flood_in_both_directions_does_not_lock_up() {
     terminal.until("the end");
     terminal.press("\x1d");
     assert_eq!(terminal.ended().code(), Some(0));
+}
+
+#[test]
+fn a_panic_leaves_the_terminal_as_it_was() {
+    const CHILD: &str = "ZLH_TEST_PANIC_IN_RAW_MODE";
+    if std::env::var_os(CHILD).is_some() {
+        let _raw = zlh::cli::terminal::raw::RawMode::enter().unwrap();
+        panic!("on purpose");
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["cli::console::a_panic_leaves_the_terminal_as_it_was", "--exact", "--nocapture"]);
+    let mut terminal = Terminal::start({
+        command.env(CHILD, "1").env("RUST_BACKTRACE", "0");
+        command
+    });
+    assert_eq!(terminal.ended().code(), Some(101));
+    terminal.until("on purpose\r\n");
 }

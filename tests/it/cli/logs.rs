@@ -52,7 +52,7 @@ async fn following_survives_agent_restarts_without_loss_or_repetition() {
         let first = 5_000 + life * 5_000;
         agent.go_away().await;
         agent.print(&numbered(first..first + 5_000));
-        agent.come_back().await;
+        agent.come_back();
         expect(first..first + 5_000).await;
     }
     // While away more was printed than is kept: what is left follows, once.
@@ -63,7 +63,7 @@ async fn following_survives_agent_restarts_without_loss_or_repetition() {
         f.log_start += (f.log.len() - kept) as u64;
         f.log = f.log.split_off(f.log.len() - kept);
     });
-    agent.come_back().await;
+    agent.come_back();
     expect(20_090..20_100).await;
     interrupt(&following);
     let status = tokio::time::timeout(PATIENCE, following.wait()).await.unwrap().unwrap();

@@ -1,5 +1,5 @@
 //! start, stop, restart, kill: waiting for the outcome, and not waiting.
-use super::{PATIENCE, Script, answers::interrupt, err, out, run, zlh};
+use super::{PATIENCE, Reply, Script, answers::interrupt, err, out, run, zlh};
 use crate::support::eventually;
 use serde_json::{Value, json};
 use std::process::Stdio;
@@ -20,8 +20,8 @@ async fn busy_with(verb: &str) -> Script {
     let accepted = json!({"ok": true, "state": "starting", "operationId": ID}).to_string();
     agent.set(|f| {
         let answer = match verb {
-            "stop" => (204, vec![("Operation-Id", ID.to_owned())], String::new()),
-            _ => (202, vec![], accepted),
+            "stop" => Reply { operation: Some(ID.to_owned()), ..Reply::new(204, "") },
+            _ => Reply::new(202, accepted),
         };
         f.orders.insert(format!("/{verb}"), answer);
         f.operations.insert(ID.into(), operation(verb, "running", "waiting for port 25565"));
@@ -91,7 +91,7 @@ async fn waiting_survives_an_agent_restart() {
     eventually("the request", PATIENCE, async || agent.seen(|f| (!f.heard.is_empty()).then_some(()))).await;
     agent.go_away().await;
     set_operation(&agent, operation("start", "done", ""));
-    agent.come_back().await;
+    agent.come_back();
     let answer = tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap().unwrap();
     assert_eq!(answer.status.code(), Some(0), "{}", err(&answer));
 }
@@ -103,8 +103,8 @@ async fn nothing_to_do_and_no_wait() {
     assert_eq!(out(&answer), "start accepted; `zlh operations 555566667777` shows how it goes\n");
     agent.set(|f| {
         let already = json!({"ok": true, "state": "running", "operationId": null}).to_string();
-        f.orders.insert("/start".into(), (200, vec![], already));
-        f.orders.insert("/stop".into(), (204, vec![], String::new()));
+        f.orders.insert("/start".into(), Reply::new(200, already));
+        f.orders.insert("/stop".into(), Reply::new(204, ""));
         f.status = json!({"revision": 2, "state": "running"});
     });
     assert_eq!(out(&run(&agent, &["start"]).await), "nothing to start: already running\n");
@@ -124,7 +124,7 @@ async fn json_gives_the_finished_operation() {
 async fn kill_waits_until_nothing_runs() {
     let agent = Script::start().await;
     agent.set(|f| {
-        f.orders.insert("/kill".into(), (204, vec![], String::new()));
+        f.orders.insert("/kill".into(), Reply::new(204, ""));
         f.status = json!({"revision": 2, "state": "running", "processRunning": true});
     });
     let mut killing = tokio::spawn(zlh(&agent, &["kill"]).output());

@@ -7,7 +7,10 @@ use zlh::{
         client::wire,
         show::{self, look::Look},
     },
-    model::time::WallTime,
+    model::{
+        doctor::{Finding, Health},
+        time::WallTime,
+    },
 };
 
 /// 2026-03-10T18:00:00Z.
@@ -67,4 +70,22 @@ fn lists() {
     page("operations", &show::lists::operations(&operations, LOOK, NOW));
     page("ready", &show::lists::ready(&fixture("ready"), LOOK, NOW));
     page("players", &show::lists::players(&fixture("players")));
+}
+
+#[test]
+fn the_doctors_report() {
+    let finding =
+        |name, health, found: &str, cure: &str| Finding { name, health, found: found.into(), cure: cure.into() };
+    let long = "hybrid at /sys/fs/cgroup/x: memory limit works, process limit does not, kill works, oom counter works\nno pids controller";
+    let findings = [
+        finding("agent", Health::Ok, "v0.1.0 answers, state running", ""),
+        finding("cgroup", Health::Warn, long, "It works with less: processes are killed one by one."),
+        finding(
+            "disk",
+            Health::Fail,
+            "/opt/zlh: 12 MiB of 50 GiB free",
+            "Below 64 MiB no server starts: delete old backups and logs.",
+        ),
+    ];
+    page("doctor", &show::doctor::report(&findings, LOOK));
 }

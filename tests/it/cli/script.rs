@@ -1,4 +1,5 @@
 //! An agent on the wire, every answer of which a test decides.
+use crate::support::eventually_now;
 use axum::{
     Router,
     body::Body,
@@ -15,7 +16,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{net::TcpSocket, sync::watch, task::JoinHandle};
 
 pub const TOKEN: &str = "t0ken-of-the-test";
 
@@ -26,8 +27,8 @@ pub struct Facts {
     pub ready: Value,
     pub operations: BTreeMap<String, Value>,
     pub crashes: Vec<Value>,
-    /// Answers of POST requests by path: status, headers, body.
-    pub orders: HashMap<String, (u16, Vec<(&'static str, String)>, String)>,
+    /// Answers of POST requests by path.
+    pub orders: HashMap<String, Reply>,
     /// Every POST as `path body`.
     pub heard: Vec<String>,
     /// Bytes kept of the console: absolute `log_start..`.
@@ -45,6 +46,20 @@ pub struct Facts {
     pub refuse_console: Option<(u16, Value)>,
     /// Viewers are closed with this code.
     pub close_with: Option<(u16, String)>,
+}
+
+/// What a POST is answered.
+pub struct Reply {
+    pub status: u16,
+    /// Value of the `Operation-Id` header.
+    pub operation: Option<String>,
+    pub body: String,
+}
+
+impl Reply {
+    pub fn new(status: u16, body: impl ToString) -> Reply {
+        Reply { status, operation: None, body: body.to_string() }
+    }
 }
 
 impl Facts {
@@ -68,6 +83,9 @@ struct Shared {
 /// The played agent; it can go away and come back on the same port.
 pub struct Script {
     pub address: SocketAddr,
+    /// Bound and never listening: while the agent is away nobody else gets its port, least of all a client that
+    /// connects to itself because the kernel chose the very port it is trying to reach.
+    _reserved: TcpSocket,
     shared: Shared,
     serving: Option<JoinHandle<()>>,
 }
@@ -77,9 +95,9 @@ impl Script {
         let facts =
             Facts { status: json!({"revision": 1, "state": "idle", "containerType": "game"}), ..Facts::default() };
         let shared = Shared { facts: Arc::new(Mutex::new(facts)), alive: watch::Sender::new(true) };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut script = Script { address: listener.local_addr().unwrap(), shared, serving: None };
-        script.serve(listener);
+        let reserved = bound("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut script = Script { address: reserved.local_addr().unwrap(), _reserved: reserved, shared, serving: None };
+        script.serve();
         script
     }
 
@@ -110,16 +128,25 @@ impl Script {
         }
     }
 
-    pub async fn come_back(&mut self) {
+    pub fn come_back(&mut self) {
         self.shared.alive = watch::Sender::new(true);
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.serve(listener);
+        self.serve();
     }
 
-    fn serve(&mut self, listener: TcpListener) {
+    fn serve(&mut self) {
+        // A process that another test is just forking holds a copy of the old listener until it execs.
+        let listener = eventually_now(super::PATIENCE, || bound(self.address).and_then(|s| s.listen(64)).ok());
+        let listener = listener.unwrap_or_else(|| panic!("{} stays in use", self.address));
         let app = routes().with_state(self.shared.clone()).layer(middleware::from_fn(authorise));
         self.serving = Some(tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }));
     }
+}
+
+fn bound(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 fn routes() -> Router<Shared> {
@@ -202,13 +229,13 @@ async fn order(State(shared): State<Shared>, request: Request) -> Response {
     let said = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
     let mut facts = shared.facts.lock().unwrap();
     facts.heard.push(format!("{path} {}", String::from_utf8_lossy(&said)).trim_end().to_owned());
-    let Some((status, headers, body)) = facts.orders.get(&path) else {
+    let Some(Reply { status, operation, body }) = facts.orders.get(&path) else {
         return problem(404, json!({"detail": "no such path", "code": "not_found"}));
     };
     let kind = if *status >= 400 { "application/problem+json" } else { "application/json" };
     let mut response = Response::builder().status(*status).header(header::CONTENT_TYPE, kind);
-    for (name, value) in headers {
-        response = response.header(*name, value);
+    if let Some(id) = operation {
+        response = response.header("Operation-Id", id);
     }
     response.body(Body::from(body.clone())).unwrap()
 }
