@@ -5,6 +5,9 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
+/// Code with its words and their positions.
+type Words<'a> = (&'a str, Vec<(usize, &'a str)>);
+
 const SETTINGS: &str = "src/model/settings.rs";
 
 /// Every field of a settings section is read somewhere other than where settings are defined and loaded.
@@ -13,14 +16,14 @@ pub fn settings(project: &Project) -> Vec<Fault> {
     let sections = fields(source, "Settings");
     let users =
         project.sources.iter().filter(|s| s.path.starts_with("src/") && s.path != SETTINGS && s.room() != "config");
-    let code: Vec<&str> = users.map(|s| s.production()).collect();
+    let code: Vec<Words> = users.map(|s| (s.production(), words(s.production()).collect())).collect();
     let mut faults = Vec::new();
     for (section, kind, line) in &sections {
         let inner = fields(source, kind);
         let leaves = if inner.is_empty() { vec![(section.clone(), String::new(), *line)] } else { inner };
         for (leaf, _, line) in leaves {
             let owner = if leaf == *section { ["settings", "Settings"] } else { [section.as_str(), kind.as_str()] };
-            if !code.iter().any(|c| reads(c, &owner, &leaf)) {
+            if !code.iter().any(|(code, names)| reads(code, names, &owner, &leaf)) {
                 let what = if leaf == *section { leaf } else { format!("{section}.{leaf}") };
                 faults.push(Fault::new("setting", source, line, format!("nothing reads {what}")));
             }
@@ -42,8 +45,7 @@ fn fields(source: &Source, name: &str) -> Vec<(String, String, usize)> {
 }
 
 /// Code that names the section (or its type) and has `.backoff`, or a pattern `Restart { backoff, .. }`.
-fn reads(code: &str, owners: &[&str], leaf: &str) -> bool {
-    let names: Vec<(usize, &str)> = words(code).collect();
+fn reads(code: &str, names: &[(usize, &str)], owners: &[&str], leaf: &str) -> bool {
     let about = names.iter().any(|(_, w)| owners.contains(w));
     about && names.iter().any(|(at, w)| *w == leaf && (code[..*at].ends_with('.') || in_pattern(&code[..*at], owners)))
 }

@@ -69,7 +69,7 @@ const KEEPER_CRATES: [&str; 3] = ["nix", "libc", "crc32fast"];
 
 /// Rooms a room may name besides itself. `keeper::protocol` means that part alone.
 const EDGES: [(&str, &[&str]); 9] = [
-    ("main", &["cli"]),
+    ("main", &["cli", "keeper"]), // a keeper starts without paying for the command line
     ("lib", &[]),
     ("cli", &["actors", "config", "host", "http", "keeper", "model", "policy"]),
     ("config", &["model"]),
@@ -108,20 +108,17 @@ pub fn bans(project: &Project) -> Vec<Fault> {
 
 /// The banned names among the paths of a file: `std::fs` is named by `std::fs::read`, `Mutex` by `std::sync::Mutex`.
 fn named<'a>(source: &'a Source, banned: &'a [&'a str]) -> impl Iterator<Item = (usize, &'a str)> {
+    // `nix` alone is a variable, `nix::unistd` is the crate; `async` and `Mutex` are named wherever they stand.
     let hit = |path: &str| {
-        let path = format!("::{path}::");
-        banned.iter().copied().find(|b| {
-            let anywhere = b.starts_with(char::is_uppercase) || NO_ASYNC.contains(b);
-            let ban = format!("::{b}::");
-            // `nix` alone is a variable; `nix::unistd` is the crate
-            if anywhere {
-                path.contains(&ban)
-            } else {
-                path.starts_with(&ban) && (b.contains("::") || path.len() > ban.len())
+        banned.iter().copied().find(|ban| {
+            if ban.starts_with(char::is_uppercase) || NO_ASYNC.contains(ban) {
+                return format!("::{path}::").contains(&format!("::{ban}::"));
             }
+            let after = path.strip_prefix(ban);
+            after.is_some_and(|rest| rest.starts_with("::") || (rest.is_empty() && ban.contains("::")))
         })
     };
-    source.paths().into_iter().filter_map(move |(path, line)| hit(&path).map(|b| (line, b)))
+    source.paths().iter().filter_map(move |(path, line)| hit(path).map(|b| (*line, b)))
 }
 
 pub fn edges(project: &Project) -> Vec<Fault> {
@@ -132,7 +129,7 @@ pub fn edges(project: &Project) -> Vec<Fault> {
         if !rooms.contains(&room) {
             faults.push(Fault::new("edge", source, 0, format!("{room} is not a room of this house")));
         }
-        for (path, line) in source.paths() {
+        for (path, line) in source.paths().iter().map(|(path, line)| (path, *line)) {
             let Some(target) = path.strip_prefix("crate::") else { continue };
             let other = target.split("::").next().unwrap_or_default();
             let covered = |allowed: &&str| format!("{target}::").starts_with(&format!("{allowed}::"));
@@ -159,11 +156,11 @@ fn named_outside(project: &Project, rule: &'static str, path: &str, rooms: &[&st
     let short = path.trim_start_matches("std::");
     let mut faults = Vec::new();
     for source in project.sources.iter().filter(|s| s.path.starts_with("src/") && !rooms.contains(&s.room())) {
-        let hits = source.paths().into_iter().filter(|(p, _)| {
+        let hits = source.paths().iter().filter(|(p, _)| {
             let p = format!("{p}::");
             p.starts_with(&format!("{path}::")) || (short.contains("::") && p.starts_with(&format!("{short}::")))
         });
-        faults.extend(hits.map(|(p, line)| Fault::new(rule, source, line, format!("names {p}"))));
+        faults.extend(hits.map(|(p, line)| Fault::new(rule, source, *line, format!("names {p}"))));
     }
     faults
 }

@@ -1,5 +1,5 @@
 //! The project as text: files, code without comments and strings, test parts, functions, and the paths a file names.
-use std::{fs, path::Path};
+use std::{cell::OnceCell, fs, path::Path};
 
 /// Everything the rules look at.
 pub struct Project {
@@ -20,6 +20,7 @@ pub struct Source {
     pub code: String,
     /// Where the test part of `code` begins (its length if there is none).
     pub tests_at: usize,
+    paths: OnceCell<Vec<(String, usize)>>,
 }
 
 /// A function with a body.
@@ -47,7 +48,7 @@ impl Project {
         let mut documents = vec!["README.md".to_owned(), "CONTRIBUTING.md".into(), "ARCHITECTURE.md".into()];
         collect(home, Path::new("docs"), "md", &mut documents);
         Project {
-            sources: files.iter().map(|f| Source::of(f, &read(f))).collect(),
+            sources: with_test_modules(files.iter().map(|f| Source::of(f, &read(f))).collect()),
             cargo_toml: read("Cargo.toml"),
             makefile: read("Makefile"),
             dependencies_md: read("docs/adr/dependencies.md"),
@@ -59,13 +60,25 @@ impl Project {
     #[cfg(test)]
     pub fn of(files: &[(&str, &str)]) -> Project {
         Project {
-            sources: files.iter().map(|(path, text)| Source::of(path, text)).collect(),
+            sources: with_test_modules(files.iter().map(|(path, text)| Source::of(path, text)).collect()),
             cargo_toml: "[dependencies]\n".into(),
             makefile: String::new(),
             dependencies_md: String::new(),
             documents: Vec::new(),
         }
     }
+}
+
+/// A file that its parent declares by `#[cfg(test)] mod x;` is a test from its first line on, and so is all below it.
+fn with_test_modules(mut sources: Vec<Source>) -> Vec<Source> {
+    let declared = |s: &Source| {
+        let here = s.path.trim_end_matches(".rs").trim_end_matches("/main").trim_end_matches("/lib").to_owned();
+        test_declarations(&s.code).map(|(_, name)| format!("{here}/{name}")).collect::<Vec<_>>()
+    };
+    let modules: Vec<String> = sources.iter().flat_map(declared).collect();
+    let inside = |path: &str| modules.iter().any(|m| path == format!("{m}.rs") || path.starts_with(&format!("{m}/")));
+    sources.iter_mut().filter(|s| inside(&s.path)).for_each(|s| s.tests_at = 0);
+    sources
 }
 
 fn collect(home: &Path, folder: &Path, extension: &str, found: &mut Vec<String>) {
@@ -87,7 +100,7 @@ impl Source {
         let code = blank_out(text);
         let whole_file = path.starts_with("tests/") || path.ends_with("/tests.rs") || path.contains("/tests/");
         let tests_at = if whole_file { 0 } else { test_module(&code).unwrap_or(code.len()) };
-        Source { path: path.into(), text: text.into(), code, tests_at }
+        Source { path: path.into(), text: text.into(), code, tests_at, paths: OnceCell::new() }
     }
 
     /// The code that ships.
@@ -118,7 +131,11 @@ impl Source {
 
     /// Every path that the shipped code names, `use` groups unfolded, `crate`, `self` and `super` resolved to
     /// `crate::…`; with its line.
-    pub fn paths(&self) -> Vec<(String, usize)> {
+    pub fn paths(&self) -> &[(String, usize)] {
+        self.paths.get_or_init(|| self.find_paths())
+    }
+
+    fn find_paths(&self) -> Vec<(String, usize)> {
         let code = self.production();
         let mut found = Vec::new();
         let mut rest = 0;
@@ -130,7 +147,13 @@ impl Source {
             rest = at + statement.len();
         }
         inline_paths(&code[rest..], rest, &mut found);
-        found.into_iter().map(|(path, at)| (self.resolve(&path), self.line(at))).collect()
+        let (mut line, mut seen) = (1, 0); // positions only rise
+        found.iter_mut().for_each(|(path, at)| {
+            line += code[seen..*at].matches('\n').count();
+            (seen, *at) = (*at, line);
+            *path = self.resolve(path);
+        });
+        found
     }
 
     fn resolve(&self, path: &str) -> String {
@@ -198,11 +221,24 @@ pub fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// `#[cfg(test)]` right before a module.
+/// Where the test part of a file begins: at the first `#[cfg(test)]` right before a module that is not just declared.
 fn test_module(code: &str) -> Option<usize> {
-    code.match_indices("#[cfg(test)]").map(|(at, _)| at).find(|at| {
-        let next = code[at + 12..].trim_start();
-        next.starts_with("mod ") || next.starts_with("pub mod ") || next.starts_with("pub(crate) mod ")
+    let declared: Vec<usize> = test_declarations(code).filter(|(_, name)| *name != "tests").map(|(at, _)| at).collect();
+    let modules = code.match_indices("#[cfg(test)]").filter(|(at, _)| {
+        let next = words(&code[at + 12..]).map(|(_, w)| w).find(|w| !matches!(*w, "pub" | "crate" | "super"));
+        next == Some("mod") && !declared.contains(at)
+    });
+    modules.map(|(at, _)| at).next()
+}
+
+/// (position, name) of every `#[cfg(test)] mod name;`.
+fn test_declarations(code: &str) -> impl Iterator<Item = (usize, &str)> {
+    code.match_indices("#[cfg(test)]").filter_map(|(at, found)| {
+        let item = &code[at + found.len()..];
+        let end = item.find(['{', ';']).filter(|end| item.as_bytes()[*end] == b';')?;
+        let mut names = words(&item[..end]).map(|(_, w)| w).skip_while(|w| *w != "mod");
+        names.next()?;
+        names.next().map(|name| (at, name))
     })
 }
 
@@ -366,7 +402,7 @@ mod tests {
         let text =
             "use std::{fs, io::{self, Read as R}};\nuse super::{b, c::D};\nfn f() { tokio::fs::read(crate::x::Y) }";
         let source = Source::of("src/http/agent.rs", text);
-        let paths: Vec<String> = source.paths().into_iter().map(|(p, _)| p).filter(|p| p.contains("::")).collect();
+        let paths: Vec<String> = source.paths().iter().map(|(p, _)| p.clone()).filter(|p| p.contains("::")).collect();
         let expected = [
             "std::fs",
             "std::io",
@@ -388,6 +424,14 @@ mod tests {
         );
         assert!(source.production().contains("only_in_tests"));
         assert!(source.tests().contains("fn b"));
+        let declared = [
+            ("src/a.rs", "#[cfg(test)]\nmod golden;\nfn a() {}"),
+            ("src/a/golden.rs", ""),
+            ("src/a/golden/b.rs", "fn b() {}"),
+        ];
+        let project = Project::of(&declared);
+        assert!(project.sources[0].production().contains("fn a"));
+        assert_eq!(project.sources[2].production(), "");
         for path in ["src/a/tests.rs", "tests/it/main.rs", "src/a/tests/b.rs"] {
             assert_eq!(Source::of(path, "fn a() {}").production(), "");
         }
