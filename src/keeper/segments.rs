@@ -2,7 +2,11 @@
 //!
 //! Fed from the ring in batches. A write that fails loses nothing as long as the ring still holds the bytes; what the
 //! ring overwrites meanwhile is counted, and the next good write begins a new segment at its true offset.
-use super::{ring, state_file::StateFile, sys};
+use super::{
+    ring,
+    state_file::{self, StateFile},
+    sys,
+};
 use std::{
     collections::VecDeque,
     fs::{DirBuilder, File, OpenOptions},
@@ -211,7 +215,8 @@ pub fn name(start: u64) -> String {
 }
 
 fn start_of(name: &str) -> Option<u64> {
-    name.strip_suffix(SUFFIX).filter(|digits| digits.len() == 20)?.parse().ok()
+    let start = name.strip_suffix(SUFFIX).filter(|digits| digits.len() == 20)?.parse().ok()?;
+    (start < state_file::MOST_BYTES).then_some(start)
 }
 
 /// What is there, oldest first; no more than the newest [`MOST_FILES`], so a foreign crowd cannot grow us.
@@ -346,7 +351,9 @@ mod tests {
     #[test]
     fn only_our_names_count() {
         assert_eq!(start_of("00000000000000262144.log"), Some(262144));
-        for foreign in ["262144.log", "00000000000000262144.txt", "0000000000000026214x.log", ".log"] {
+        for foreign in
+            ["262144.log", "00000000000000262144.txt", "0000000000000026214x.log", ".log", "18446744073709551615.log"]
+        {
             assert_eq!(start_of(foreign), None, "{foreign}");
         }
     }
