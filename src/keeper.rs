@@ -28,20 +28,22 @@ mod tree;
 mod trim;
 
 use nix::{
+    errno::Errno,
     fcntl::{Flock, FlockArg, OFlag, open},
     sys::{
         prctl,
         socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, socket, sockopt},
         stat::{Mode, umask},
     },
-    unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid},
+    unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid},
 };
 use std::{
     ffi::OsString,
     fs::File,
-    io,
+    io::{self, Write},
     os::fd::{FromRawFd, OwnedFd},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Exit codes, after sysexits.h.
@@ -49,6 +51,10 @@ pub const EXIT_USAGE: u8 = 64;
 pub const EXIT_SET_UP: u8 = 74;
 /// Another keeper holds the folder.
 pub const EXIT_LOCKED: u8 = 75;
+
+/// A keeper killed in the middle of a launch leaves the lock to the child until that executes its program.
+const LOCK_PATIENCE: Duration = Duration::from_millis(300);
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// First client, if the one who started us left a socket there.
 const FIRST_CLIENT: i32 = 3;
@@ -74,12 +80,20 @@ pub fn run(dir: &Path) -> u8 {
             let _ = std::fs::remove_file(dir.join(layout::SOCKET_FILE));
             0
         }
-        Err(SetUpError::Locked) => EXIT_LOCKED,
+        Err(SetUpError::Locked) => {
+            say(&format!("{} is held by another keeper", dir.display()));
+            EXIT_LOCKED
+        }
         Err(SetUpError::Step(step, e)) => {
-            eprintln!("zlh keeper: could not {step} in {}: {e}", dir.display());
+            say(&format!("could not {step} in {}: {e}", dir.display()));
             EXIT_SET_UP
         }
     }
+}
+
+/// On stderr, and nowhere if that is closed: `eprintln` would panic.
+fn say(what: &str) {
+    let _ = writeln!(io::stderr(), "zlh keeper: {what}");
 }
 
 enum SetUpError {
@@ -94,14 +108,14 @@ fn failed<E: Into<io::Error>>(step: &'static str) -> impl Fn(E) -> SetUpError {
 /// Lock, state, socket, then the process's own ways. What fails is said on stderr, so stdio goes to /dev/null last.
 fn set_up(dir: &Path, first: Option<OwnedFd>) -> Result<serve::Keeper, SetUpError> {
     // Relative names from here on: a socket's path may have 107 bytes, a folder's more.
-    std::env::set_current_dir(dir).map_err(failed("enter the folder"))?;
+    chdir(dir).map_err(failed("enter the folder"))?;
     umask(Mode::from_bits_truncate(0o077));
     take_lock()?;
     let state = state_file::StateFile::open(Path::new(layout::STATE_FILE)).map_err(failed("set up the state file"))?;
     failpoint::reach(c"keeper.after_state_alloc").map_err(failed("reach a failpoint"))?;
     let listener = listen_here().map_err(failed("bind the socket"))?;
     failpoint::reach(c"keeper.after_bind").map_err(failed("reach a failpoint"))?;
-    std::env::set_current_dir("/").map_err(failed("leave the folder"))?;
+    chdir("/").map_err(failed("leave the folder"))?;
     let children = signals::prepare().map_err(failed("set up signals"))?;
     prctl::set_child_subreaper(true).map_err(failed("become the reaper"))?;
     become_inconspicuous().map_err(failed("detach"))?;
@@ -129,15 +143,22 @@ fn become_inconspicuous() -> io::Result<()> {
 
 fn take_lock() -> Result<(), SetUpError> {
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let file: File =
+    let mut file: File =
         open(layout::LOCK_FILE, flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(failed("open the lock"))?.into();
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        // Held until the process ends, however it ends.
-        Ok(lock) => std::mem::forget(lock),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Err(SetUpError::Locked),
-        Err((_, e)) => return Err(SetUpError::Step("take the lock", e.into())),
+    let deadline = sys::boot_time() + LOCK_PATIENCE;
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => {
+                // Held until the process ends, however it ends.
+                std::mem::forget(lock);
+                return Ok(());
+            }
+            Err((_, Errno::EWOULDBLOCK)) if sys::boot_time() >= deadline => return Err(SetUpError::Locked),
+            Err((file, Errno::EWOULDBLOCK)) => file,
+            Err((_, e)) => return Err(SetUpError::Step("take the lock", e.into())),
+        };
+        sys::poll(&mut [], Some(LOCK_PAUSE));
     }
-    Ok(())
 }
 
 fn listen_here() -> io::Result<OwnedFd> {

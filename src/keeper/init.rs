@@ -12,7 +12,8 @@ use nix::{
 };
 use std::{
     ffi::{OsStr, OsString},
-    os::unix::process::CommandExt,
+    io::Write,
+    os::unix::{ffi::OsStrExt, process::CommandExt},
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -40,10 +41,14 @@ pub fn is_above(marker: Option<&OsStr>) -> bool {
     marker.is_some() && getppid().as_raw() == 1
 }
 
+/// On stderr, and nowhere if that is closed: an init must not panic.
+fn say(what: &str) {
+    let _ = writeln!(std::io::stderr(), "zlh init: {what}");
+}
+
 /// The whole life of the init; the code to exit with.
 pub fn run(args: &[OsString]) -> u8 {
-    // The path and not /proc/self/exe: after an upgrade the next agent is the new one.
-    let program = std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    let program = own_path();
     let mut init = Init::new(Signals::block());
     loop {
         match start(&program, args) {
@@ -54,7 +59,7 @@ pub fn run(args: &[OsString]) -> u8 {
                     return code;
                 }
             }
-            Err(e) => eprintln!("zlh init: the agent {} did not start: {e}", program.display()),
+            Err(e) => say(&format!("the agent {} did not start: {e}", program.display())),
         }
         if let Some(code) = init.rest() {
             return code;
@@ -62,8 +67,25 @@ pub fn run(args: &[OsString]) -> u8 {
     }
 }
 
+/// Where this program is installed. A path and not /proc/self/exe: after an upgrade the next agent is the new one.
+fn own_path() -> PathBuf {
+    let path = std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    // What the kernel appends if the upgrade came first.
+    match path.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
+        Some(installed) => PathBuf::from(OsStr::from_bytes(installed)),
+        None => path,
+    }
+}
+
 fn start(program: &Path, args: &[OsString]) -> std::io::Result<Pid> {
-    let run = |program: &Path| Command::new(program).arg0("zlh").args(args).env(MARKER, "1").spawn();
+    let run = |program: &Path| {
+        let mut agent = Command::new(program);
+        agent.arg0("zlh").args(args).env(MARKER, "1");
+        // Our own mask must not be its: it would never hear a signal.
+        // SAFETY: one async-signal-safe call.
+        unsafe { agent.pre_exec(|| Ok(SigSet::empty().thread_set_mask()?)) };
+        agent.spawn()
+    };
     // In the middle of an upgrade the path may be empty; the binary we run from is still there.
     let child = run(program).or_else(|_| run(Path::new("/proc/self/exe")))?;
     Ok(Pid::from_raw(child.id() as i32))
@@ -117,7 +139,7 @@ impl Init {
         if let Some(agent) = self.agent.filter(|_| !from_terminal)
             && let Err(e) = kill(agent, signal)
         {
-            eprintln!("zlh init: {signal} did not reach the agent: {e}");
+            say(&format!("{signal} did not reach the agent: {e}"));
         }
     }
 
@@ -146,7 +168,7 @@ impl Init {
             if self.started.elapsed() >= STABLE {
                 self.delay = FIRST_DELAY;
             }
-            eprintln!("zlh init: the agent ended ({status:?}); starting it again in {:?}", self.delay);
+            say(&format!("the agent ended ({status:?}); starting it again in {:?}", self.delay));
         }
         last_word
     }
@@ -173,7 +195,7 @@ impl Init {
     }
 }
 
-/// The signals we wait for, blocked so that none is lost. A child started by std gets an empty mask.
+/// The signals we wait for, blocked so that none is lost.
 struct Signals(SigSet);
 
 impl Signals {
@@ -181,7 +203,7 @@ impl Signals {
         let mut set = SigSet::empty();
         FORWARDED.into_iter().chain([Signal::SIGCHLD]).for_each(|s| set.add(s));
         if let Err(e) = set.thread_block() {
-            eprintln!("zlh init: signals could not be blocked: {e}");
+            say(&format!("signals could not be blocked: {e}"));
         }
         Signals(set)
     }

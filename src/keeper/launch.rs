@@ -3,7 +3,8 @@
 //! The child shares our memory until it has executed the program (`CLONE_VM | CLONE_VFORK`, as posix_spawn does): no
 //! page table is copied, a failure is simply written where we read it, and the child itself writes its record before
 //! exec, so at no instant does a program run that no record names. It makes only async-signal-safe calls and takes
-//! nothing from the heap. We are suspended meanwhile.
+//! nothing from the heap. We are suspended meanwhile. Once it has changed its user the kernel lets nobody but root trace
+//! or read this memory (PR_SET_DUMPABLE falls with the credentials), so a workload never sees into its keeper.
 use super::{
     child::{self, Errand},
     failpoint,
@@ -89,7 +90,8 @@ fn run(errand: &mut Errand<'_>) -> io::Result<(i32, OwnedFd)> {
         // SAFETY: the errand outlives the child's use of our memory, since we are suspended until then.
         child::run(unsafe { &mut *errand.cast::<Errand<'_>>() })
     }
-    let mut stack = vec![0u128; STACK_BYTES / size_of::<u128>()];
+    // Room only: zeroing it would touch pages that nobody needs.
+    let mut stack: Vec<u128> = Vec::with_capacity(STACK_BYTES / size_of::<u128>());
     let mut pidfd: libc::c_int = -1;
     // No signal may run a handler of ours in the child.
     let mut before = SigSet::empty();
@@ -99,7 +101,7 @@ fn run(errand: &mut Errand<'_>) -> io::Result<(i32, OwnedFd)> {
     let pid = unsafe {
         libc::clone(
             entry,
-            stack.as_mut_ptr_range().end.cast(),
+            stack.as_mut_ptr().add(stack.capacity()).cast(),
             libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD,
             ptr::from_mut(errand).cast(),
             ptr::from_mut(&mut pidfd),

@@ -81,6 +81,7 @@ fn begin_run(keeper: &mut Keeper, order: &Launch) -> Result<RunRecord, Failure> 
     let terminal = launch::open_terminal(order)?;
     let notes = Notes::from(order);
     take_up_log(keeper, &notes);
+    notes.save(keeper.state);
     let mut record = RunRecord {
         run: order.run,
         progress: Progress::Launched,
@@ -117,7 +118,6 @@ pub fn take_up_log(keeper: &mut Keeper, notes: &Notes) {
         old.flush_now(keeper.state);
     }
     keeper.log = (notes.log_bytes > 0 && dir.is_absolute()).then(|| Segments::open(keeper.state, dir, notes.log_bytes));
-    notes.save(keeper.state);
 }
 
 fn take_input(keeper: &mut Keeper, seq: u64, bytes: Vec<u8>) -> Result<(), Refusal> {

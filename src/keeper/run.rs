@@ -37,7 +37,7 @@ pub struct Run {
     /// Taken over from a dead keeper: it is not our child.
     pub adopted: bool,
     pub clearing: Option<Clearing>,
-    /// Descendants that ended after the main process did.
+    /// Descendants that came to us and ended after the main process did.
     pub outlived: u32,
     last_output: Duration,
     /// Adopted only: until when its parent may reap it.

@@ -2,7 +2,11 @@
 //!
 //! Fed from the ring in batches. A write that fails loses nothing as long as the ring still holds the bytes; what the
 //! ring overwrites meanwhile is counted, and the next good write begins a new segment at its true offset.
-use super::{ring, state_file::StateFile, sys};
+use super::{
+    ring,
+    state_file::{self, StateFile},
+    sys,
+};
 use std::{
     collections::VecDeque,
     fs::{DirBuilder, File, OpenOptions},
@@ -76,7 +80,9 @@ impl Segments {
             state.begin_at(end);
         }
         self.done = self.done.max(end);
-        state.reached_disk(self.done);
+        if end > state.on_disk() {
+            state.reached_disk(end);
+        }
         if let Some(newest) = self.kept.back().filter(|s| s.start + s.len == self.done && s.len < self.each) {
             self.open = OpenOptions::new().append(true).open(self.dir.join(name(newest.start))).ok();
         }
@@ -99,7 +105,7 @@ impl Segments {
         } else if self.pending_since.is_none() {
             self.pending_since = Some(sys::boot_time());
         }
-        if pending >= BATCH {
+        if pending >= BATCH || self.retry_at.is_some() {
             self.flush(state);
         }
     }
@@ -129,7 +135,8 @@ impl Segments {
         }
         while self.done < state.head() {
             if self.write_some(state).is_err() {
-                self.open = None;
+                // What is there is looked at again before the next try: the folder may be another one by then.
+                (self.open, self.listed) = (None, false);
                 self.retry_at = Some(sys::boot_time() + RETRY);
                 return;
             }
@@ -208,7 +215,8 @@ pub fn name(start: u64) -> String {
 }
 
 fn start_of(name: &str) -> Option<u64> {
-    name.strip_suffix(SUFFIX).filter(|digits| digits.len() == 20)?.parse().ok()
+    let start = name.strip_suffix(SUFFIX).filter(|digits| digits.len() == 20)?.parse().ok()?;
+    (start < state_file::MOST_BYTES).then_some(start)
 }
 
 /// What is there, oldest first; no more than the newest [`MOST_FILES`], so a foreign crowd cannot grow us.
@@ -343,7 +351,9 @@ mod tests {
     #[test]
     fn only_our_names_count() {
         assert_eq!(start_of("00000000000000262144.log"), Some(262144));
-        for foreign in ["262144.log", "00000000000000262144.txt", "0000000000000026214x.log", ".log"] {
+        for foreign in
+            ["262144.log", "00000000000000262144.txt", "0000000000000026214x.log", ".log", "18446744073709551615.log"]
+        {
             assert_eq!(start_of(foreign), None, "{foreign}");
         }
     }

@@ -22,8 +22,8 @@ use std::{
 
 /// Read from the terminal before anything else gets its turn.
 const TURN: usize = 64 << 10;
-/// Read after the end of the main process: more than a terminal can hold.
-const LAST_TURN: usize = 512 << 10;
+/// Read after the end of the main process: more than a terminal holds, less than would overrun the disk log.
+const LAST_TURN: usize = 160 << 10;
 /// A connection that cannot be accepted (no descriptors left in the system) is tried again after this.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -204,7 +204,8 @@ impl Keeper {
         self.pump(LAST_TURN);
         let Some(run) = &mut self.run else { return };
         run.finish(ending, self.state.head());
-        if !run.adopted && sys::has_children() {
+        let outlived = !run.adopted && sys::has_children();
+        if outlived {
             run.record.leftovers = super::tree::count(std::process::id() as i32);
         }
         self.state.write_record(&run.record);
@@ -217,13 +218,13 @@ impl Keeper {
         self.report(&Report::Exited { record: record.encode().to_vec() });
         self.send();
         if let Some(run) = &mut self.run
-            && (run.adopted || record.leftovers > 0)
+            && (run.adopted || outlived)
         {
             run.clear();
         }
     }
 
-    /// Says so once, and lets the terminal go.
+    /// Says so once; the terminal goes with the run.
     fn tree_is_empty(&mut self) {
         if self.run.as_ref().is_none_or(Run::alive) {
             return;
@@ -231,6 +232,8 @@ impl Keeper {
         self.pump(LAST_TURN);
         if let Some(run) = self.run.take() {
             self.report(&Report::TreeEmpty { run: run.record.run, killed: run.outlived });
+            // Before the terminal is closed, which takes longer than saying so.
+            self.send();
         }
     }
 

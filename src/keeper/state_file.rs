@@ -21,6 +21,9 @@ use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
 };
 
+/// No console grows this long; an offset beyond is damage, and sums of offsets below cannot overflow.
+pub const MOST_BYTES: u64 = 1 << 62;
+
 /// One mapping, kept for the life of the process; copies of it are the same file.
 #[derive(Clone, Copy)]
 pub struct StateFile {
@@ -61,6 +64,7 @@ impl StateFile {
             && self.bytes(layout::AT_BOOT_ID) == *boot
             && self.bytes(layout::AT_RING_SIZE) == (RING_BYTES as u64).to_le_bytes()
             && self.epoch() != 0
+            && self.head() < MOST_BYTES
             && self.ring_start() <= self.head()
             && self.on_disk() <= self.head()
     }

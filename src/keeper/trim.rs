@@ -18,7 +18,7 @@ struct Mapping {
     end: usize,
     /// Read-only bytes of a file.
     text: bool,
-    /// Pages that differ from the file, relocated data for one: dropping them would undo what the loader wrote.
+    /// Pages of our own in place of the file's, relocated data for one: dropping them would undo what the loader wrote.
     changed_kib: u64,
 }
 
@@ -47,7 +47,7 @@ fn header(line: &str) -> Option<Mapping> {
 fn changed(line: &str) -> u64 {
     let kib = |rest: &str| rest.trim().strip_suffix(" kB").and_then(|n| n.parse().ok()).unwrap_or(u64::MAX / 4);
     match line.split_once(':') {
-        Some(("Private_Dirty" | "Shared_Dirty" | "Anonymous" | "Swap", rest)) => kib(rest),
+        Some(("Anonymous" | "Swap", rest)) => kib(rest),
         _ => 0,
     }
 }
@@ -74,7 +74,12 @@ mod tests {
         let stack = header("7ffc0d1e9000-7ffc0d20a000 rw-p 00000000 00:00 0                          [stack]");
         assert!(stack.is_some_and(|m| !m.text));
         assert_eq!(header("Size:                 64 kB"), None);
-        assert_eq!(changed("Private_Dirty:        12 kB"), 12);
+        assert_eq!(changed("Anonymous:            12 kB"), 12);
+        assert_eq!(
+            changed("Private_Dirty:        12 kB"),
+            0,
+            "a file just installed is dirty in the cache, not changed"
+        );
         assert_eq!(changed("Rss:                  12 kB"), 0);
         assert!(changed("Anonymous: ?") > 0, "what cannot be read is not touched");
         own_pages();

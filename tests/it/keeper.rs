@@ -2,7 +2,10 @@
 //! `unshare --pid --fork --mount-proc --kill-child cargo test --test it keeper::`
 mod adoption;
 mod console;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod faults;
 mod harness;
+mod init;
 mod launching;
 mod trees;

@@ -88,7 +88,7 @@ fn kernel_before(major: u32, minor: u32) -> bool {
 fn an_adopted_run_hears_signals_and_its_tree_ends() {
     prctl::set_child_subreaper(true).unwrap();
     let mut bench = Bench::new();
-    let order = bench.shell("sleep 1000 & echo $! up; trap 'echo term' TERM; while :; do wait; done");
+    let order = bench.shell("trap 'echo term' TERM; sleep 1000 & echo $! up; while :; do wait; done");
     let run = order.run;
     let pid = bench.link.launch(order);
     bench.wait_for(" up\n");
@@ -152,10 +152,8 @@ fn the_end_of_a_program_without_an_agent_waits_for_the_next_one() {
     let run = order.run;
     bench.link.launch(order);
     bench.wait_for("own");
-    let (mut first, last) = std::os::unix::net::UnixStream::pair().unwrap();
-    std::mem::swap(&mut bench.link, &mut Link::new(last));
-    // The keeper sees its agent gone, and the program ends while nobody is there.
-    std::io::Write::write_all(&mut first, b"").unwrap();
+    // The keeper sees its agent go, and the program ends while nobody is there.
+    bench.link = Link::new(std::os::unix::net::UnixStream::pair().unwrap().0);
     let record = bench.console().record().unwrap();
     let pid = record.pid;
     unsafe { libc::kill(pid, libc::SIGTERM) };
@@ -175,7 +173,8 @@ fn the_end_of_a_program_without_an_agent_waits_for_the_next_one() {
 
 #[test]
 fn a_second_keeper_refuses() {
-    let bench = Bench::new();
+    let mut bench = Bench::new();
+    bench.link.hello();
     let console = bench.console();
     let keeper = console.word(layout::AT_KEEPER_PID);
     assert_eq!(command(&bench.dir(), None).status().unwrap().code(), Some(75));

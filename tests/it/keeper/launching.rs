@@ -42,6 +42,28 @@ fn oom_kills_are_counted_around_the_run() {
 }
 
 #[test]
+fn a_kernel_oom_kill_is_in_the_record() {
+    let cgroup = std::path::Path::new("/sys/fs/cgroup/memory").join(format!("zlh-oom-{}", std::process::id()));
+    if std::fs::create_dir(&cgroup).is_err() {
+        eprintln!("no writable memory cgroup (v1) here");
+        return;
+    }
+    let path = |name: &str| cgroup.join(name).as_os_str().as_bytes().to_vec();
+    std::fs::write(cgroup.join("memory.limit_in_bytes"), "33554432").unwrap();
+    let mut bench = Bench::new();
+    let mut order = bench.python("x = bytearray(200 << 20)");
+    order.cgroup_procs = vec![path("cgroup.procs")];
+    order.oom_counter = Some(path("memory.oom_control"));
+    let (record, _) = bench.run(order);
+    assert_eq!((record.wait_code, record.wait_status), (libc::CLD_KILLED, libc::SIGKILL));
+    assert_eq!(record.oom_after, record.oom_before + 1);
+    let order = bench.shell("echo the keeper is none the worse");
+    assert_eq!(bench.run(order).0.wait_status, 0);
+    drop(bench);
+    eventually("an empty cgroup", || std::fs::remove_dir(&cgroup).ok());
+}
+
+#[test]
 fn a_launch_that_fails_says_at_which_step_and_leaves_a_record() {
     let mut bench = Bench::new();
     let plain = bench.home.path().join("plain");
