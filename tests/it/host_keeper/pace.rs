@@ -37,6 +37,6 @@ async fn an_exit_is_followed_by_the_next_launch_about_as_fast_as_a_plain_loop() 
     }
     let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
     println!("exit to next exit: {ours:?} through the keeper, {theirs:?} plain, ratio {ratio:.2}");
-    // The promise (1.15) is measured on a release build on a quiet machine; this only notices a lost order of magnitude.
-    assert!(ratio < 5.0, "{ours:?} against {theirs:?}");
+    // The promise itself is measured on a release build on a quiet machine. This notices a pause that crept in.
+    assert!(ours < theirs * 5 + Duration::from_millis(20), "{ours:?} against {theirs:?}");
 }
