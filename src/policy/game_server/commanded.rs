@@ -187,7 +187,15 @@ impl Machine {
             Phase::Clearing(_) => self.clear_down(now, kill),
             Phase::Preparing(_) | Phase::Backoff { .. } => self.rest(now, Outcome::Done),
             Phase::Idle | Phase::Error { .. } => self.clear_leftovers(now, Next::Rest),
-            Phase::Recovering(_) | Phase::Closed { .. } => {}
+            Phase::Closed { .. } => self.kill_in_passing(),
+            Phase::Recovering(_) => {}
+        }
+    }
+
+    /// The agent leaves, and its run is to go all the same: the next life sees to the rest.
+    fn kill_in_passing(&mut self) {
+        if let Some(run) = self.tree {
+            self.out.push(Effect::Signal { run, signal: 9, aim: Aim::Tree });
         }
     }
 

@@ -159,7 +159,7 @@ impl Machine {
         if recovered || matches!(self.phase, Phase::Stopping(_)) {
             return;
         }
-        self.enter(Phase::Stopping(Stopping { live, why: Why::Lost, rung: Rung::Kill(0), kill: true }));
+        self.enter(Phase::Stopping(Stopping { live, why: Why::Lost, rung: Rung::Kill(0), kill: false }));
         self.arm_phase(BURIAL);
     }
 

@@ -155,7 +155,7 @@ impl Machine {
                 let live = Live { born: Some(born), ..live.clone() };
                 self.prove(now, live);
             }
-            Phase::Stopping(s) if s.live.run == run => {
+            Phase::Stopping(s) if s.live.run == run && s.live.born.is_none() => {
                 s.live.born = Some(born);
                 self.stop_as_born(now);
             }

@@ -415,6 +415,10 @@ fn shutdown_leaves_or_stops_and_never_forgets_what_is_wanted() {
     let by = rig.by();
     assert_eq!(rig.command(Command::Start(by)), Err(Refusal::ShuttingDown));
 
+    rig.kill();
+    assert_eq!(rig.told(), ["kill tree"]);
+    assert_eq!(rig.disk.intent.desired, Desired::Stopped);
+
     let mut rig = Rig::ready();
     rig.shut_down(Leaving::Stop);
     assert_eq!(rig.told(), ["type \"stop\""]);
