@@ -139,36 +139,39 @@ impl Console {
         let mut window = signal(SignalKind::window_change())?;
         let mut input_ended = false;
         self.greet()?;
-        self.follow_window().await;
+        self.follow_window();
         loop {
             let next = tokio::select! {
                 event = self.feed.next() => self.show(event)?,
-                // A pipe is read only while somebody listens: its lines wait for the agent, a person's need not.
-                bytes = input.recv(), if !input_ended && (self.here || self.raw) => match bytes {
-                    Some(bytes) => self.typed(&bytes).await?,
+                bytes = input.recv(), if !input_ended && self.listens() => match bytes {
+                    Some(bytes) => self.typed(&bytes)?,
                     None => {
                         input_ended = true;
                         self.input_over()
                     }
                 },
                 () = reached(self.leaving) => return Ok(()),
-                _ = window.recv() => { self.follow_window().await; Next::On }
+                _ = window.recv() => { self.follow_window(); Next::On }
                 (number, name) = signals.last() => return Err(signalled(number, name)),
             };
             match next {
                 Next::On => {}
-                Next::Close => self.begin_to_leave().await,
+                Next::Close => self.begin_to_leave(),
                 Next::End(ended) => return ended,
             }
         }
     }
 
-    /// What was typed is delivered first, unless nobody takes it.
-    async fn begin_to_leave(&mut self) {
-        let again = self.leaving.is_some();
-        let patience = if again { Duration::ZERO } else { GOODBYE };
+    /// A pipe is read only while somebody takes its lines; a person's keys always, or there would be no way out.
+    fn listens(&self) -> bool {
+        self.raw || (self.here && !self.feed.is_full())
+    }
+
+    /// What was typed is delivered first, unless nobody takes it, or the person insists.
+    fn begin_to_leave(&mut self) {
+        let patience = if self.leaving.is_some() { Duration::ZERO } else { GOODBYE };
         self.leaving = Some(Instant::now() + patience);
-        let _ = tokio::time::timeout(patience, self.feed.close()).await;
+        self.feed.close();
     }
 
     fn greet(&mut self) -> Result<(), Failure> {
@@ -179,10 +182,10 @@ impl Console {
     }
 
     /// A shell's PTY takes our size. A game's log does not: its other viewers, and its line breaks, would suffer.
-    async fn follow_window(&mut self) {
+    fn follow_window(&mut self) {
         let Some(window) = raw::window() else { return };
         match &mut self.face {
-            Face::Keys { .. } => self.feed.resize(window).await,
+            Face::Keys { .. } => self.feed.resize(window),
             Face::Lines(lines) => lines.screen.columns = window.0,
             Face::Watching(_) | Face::Piped(_) => {}
         }
@@ -220,7 +223,7 @@ impl Console {
         if read_only { self.remark("this console is read-only") } else { Ok(()) }
     }
 
-    async fn typed(&mut self, bytes: &[u8]) -> Result<Next, Failure> {
+    fn typed(&mut self, bytes: &[u8]) -> Result<Next, Failure> {
         let (bytes, leaving) = match self.detach.split(bytes).filter(|_| self.raw) {
             Some(before) => (before, true),
             None => (bytes, false),
@@ -228,27 +231,39 @@ impl Console {
         let next = match &mut self.face {
             Face::Keys { joiner, .. } | Face::Piped(joiner) => {
                 let text = joiner.join(bytes);
-                self.feed.input(&text).await;
-                Next::On
+                self.send(&text)?
             }
             // In raw mode Ctrl-C is a key like any other.
             Face::Watching(_) if bytes.contains(&3) => Next::Close,
             Face::Watching(_) => Next::On,
-            Face::Lines(_) => self.edit(bytes).await?,
+            Face::Lines(_) => self.edit(bytes)?,
         };
         Ok(if leaving { Next::Close } else { next })
     }
 
-    async fn edit(&mut self, bytes: &[u8]) -> Result<Next, Failure> {
+    fn send(&mut self, text: &str) -> Result<Next, Failure> {
+        match self.raw && self.feed.is_full() {
+            true => self.remark("the server takes no input: that was not sent")?,
+            false => self.feed.input(text),
+        }
+        Ok(Next::On)
+    }
+
+    fn edit(&mut self, bytes: &[u8]) -> Result<Next, Failure> {
         let Face::Lines(lines) = &mut self.face else { return Ok(Next::On) };
+        let mut sent = String::new();
         for key in lines.keys.read(bytes) {
             match lines.editor.press(key) {
                 Edit::Changed => {}
-                Edit::Leave => return Ok(Next::Close),
+                Edit::Leave => {
+                    self.send(&sent)?;
+                    return Ok(Next::Close);
+                }
                 Edit::Line(line) if self.here => {
                     // The game does not echo, so the line stays on the screen as it was typed.
                     write_out(&lines.screen.remark(&format!("> {line}"), &lines.editor))?;
-                    self.feed.input(&format!("{line}\n")).await;
+                    sent.push_str(&line);
+                    sent.push('\n');
                 }
                 Edit::Line(line) => {
                     lines.editor.put_back(&line);
@@ -258,7 +273,7 @@ impl Console {
             }
         }
         write_out(&lines.screen.prompt(&lines.editor))?;
-        Ok(Next::On)
+        self.send(&sent)
     }
 
     /// The end of a pipe ends the console, that of a terminal (hung up) too; a watcher needs no input.

@@ -27,6 +27,8 @@ const LAST_RETRY: Duration = Duration::from_secs(2);
 pub const GOODBYE: Duration = Duration::from_secs(5);
 const EVENTS: usize = 64;
 const ORDERS: usize = 64;
+/// Orders of at most a few KiB each that may wait beyond those.
+const OUTBOX: usize = 1024;
 
 #[derive(Debug)]
 pub enum Event {
@@ -64,8 +66,8 @@ enum Order {
 pub struct Feed {
     events: mpsc::Receiver<Event>,
     orders: mpsc::Sender<Order>,
-    /// Events that came while an order waited for its turn.
-    backlog: VecDeque<Event>,
+    /// What the task has no room for yet; [`Feed::next`] passes it on.
+    outbox: VecDeque<Order>,
 }
 
 impl Feed {
@@ -82,49 +84,47 @@ impl Feed {
             orders: orders_out,
         };
         tokio::spawn(task.run());
-        Feed { events, orders, backlog: VecDeque::new() }
+        Feed { events, orders, outbox: VecDeque::new() }
     }
 
-    /// Cancel safe.
+    /// The next event; meanwhile orders are passed on, so neither side ever waits for the other. Cancel safe.
     pub async fn next(&mut self) -> Event {
-        match self.backlog.pop_front() {
-            Some(event) => event,
-            None => self.events.recv().await.unwrap_or(Event::Over(None)),
+        loop {
+            tokio::select! {
+                event = self.events.recv() => return event.unwrap_or(Event::Over(None)),
+                // A task that is gone has said `Over`, which is then the next event.
+                Ok(permit) = self.orders.reserve(), if !self.outbox.is_empty() => {
+                    if let Some(order) = self.outbox.pop_front() {
+                        permit.send(order);
+                    }
+                }
+            }
         }
     }
 
-    /// Text for the PTY, cut into frames the agent takes.
-    pub async fn input(&mut self, mut text: &str) {
+    /// Text for the PTY, cut into frames the agent takes. Ask [`Feed::is_full`] first.
+    pub fn input(&mut self, mut text: &str) {
         while !text.is_empty() {
             let cut = (0..=MAX_INPUT.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
-            self.order(Order::Input(text[..cut].to_owned())).await;
+            self.outbox.push_back(Order::Input(text[..cut].to_owned()));
             text = &text[cut..];
         }
     }
 
-    pub async fn resize(&mut self, (columns, rows): (u16, u16)) {
-        self.order(Order::Resize(columns, rows)).await;
+    /// The agent does not take input as fast as it comes: wait, or drop it.
+    pub fn is_full(&self) -> bool {
+        self.outbox.len() >= OUTBOX
+    }
+
+    /// Only the newest size matters.
+    pub fn resize(&mut self, (columns, rows): (u16, u16)) {
+        self.outbox.retain(|order| !matches!(order, Order::Resize(..)));
+        self.outbox.push_back(Order::Resize(columns, rows));
     }
 
     /// Everything sent so far is delivered first; [`Event::Over`] follows.
-    pub async fn close(&mut self) {
-        self.order(Order::Close).await;
-    }
-
-    /// Takes events in while it waits, or the task and we would wait for each other.
-    async fn order(&mut self, order: Order) {
-        loop {
-            tokio::select! {
-                permit = self.orders.reserve() => {
-                    // A task that is gone has said `Over`, and there is nobody left to obey.
-                    if let Ok(permit) = permit {
-                        permit.send(order);
-                    }
-                    return;
-                }
-                Some(event) = self.events.recv() => self.backlog.push_back(event),
-            }
-        }
+    pub fn close(&mut self) {
+        self.outbox.push_back(Order::Close);
     }
 }
 
