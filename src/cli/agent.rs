@@ -136,11 +136,11 @@ async fn live(settings: Arc<Settings>) -> Result<(), Failure> {
         .map_err(|e| Failure::Start(format!("cannot listen on {}: {e}", settings.listen)))?;
     let address = listener.local_addr().map_err(cannot("read the listener's address"))?;
     let (status, game) = actors(&settings)?;
-    let mut root = Root::spawn(vec![status.child(), game.child()], actor_rule())
-        .await
-        .map_err(cannot("start the root actor"))?;
+    let mut root =
+        Root::spawn(vec![status.child(), game.child()], actor_rule()).await.map_err(cannot("start the root actor"))?;
     let (drain, drained) = watch::channel(false);
-    let face = Agent::new(status.reader(), Arc::new(game.clone()), &settings, hosts(&settings, address), build()).face();
+    let face =
+        Agent::new(status.reader(), Arc::new(game.clone()), &settings, hosts(&settings, address), build()).face();
     let server = tokio::spawn(serve(listener, face, settings.clone(), drained));
     println!("listening agent http://{address}");
     let broken = tokio::select! {
@@ -168,8 +168,7 @@ fn actors(settings: &Arc<Settings>) -> Result<(Status, GameServer), Failure> {
         instance: InstanceId(uuid::Uuid::new_v4().to_string()),
         agent_version: VERSION.to_owned(),
     };
-    let status =
-        Status::new(identity, gauges, settings.status.interval).map_err(cannot("form the first status"))?;
+    let status = Status::new(identity, gauges, settings.status.interval).map_err(cannot("form the first status"))?;
     let world = MachineWorld::new(settings.clone(), keeper).map_err(cannot("open the agent's state folder"))?;
     Ok((status.clone(), GameServer::new(Arc::new(world), settings.clone(), status)))
 }

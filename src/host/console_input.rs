@@ -21,6 +21,8 @@ use tokio::{
 const GREETING_LINES: usize = 16;
 const GREETING_LINE_BYTES: u64 = 4096;
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);
+/// How long a connection is kept after its line, at most.
+const LONGEST_LISTEN: Duration = Duration::from_secs(30);
 
 /// Logs in to the econ on 127.0.0.1 (Teeworlds, DDNet: the password first, then a line at a time) and gives one line.
 pub async fn say_by_econ(port: u16, password: &str, line: &str) -> Result<(), String> {
@@ -42,7 +44,12 @@ async fn log_in_and_say(at: SocketAddr, password: &str, line: &str) -> io::Resul
         let answer = String::from_utf8_lossy(&answer).to_lowercase();
         if answer.contains("authentication successful") {
             stream.get_mut().write_all(format!("{line}\n").as_bytes()).await?;
-            return stream.get_mut().shutdown().await;
+            // A server that is told to shut down still writes to its consoles; one that hung up would end it by SIGPIPE.
+            tokio::spawn(timeout(
+                LONGEST_LISTEN,
+                async move { tokio::io::copy(&mut stream, &mut tokio::io::sink()).await },
+            ));
+            return Ok(());
         }
         if answer.contains("wrong password") {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it refused the password"));
@@ -53,7 +60,8 @@ async fn log_in_and_say(at: SocketAddr, password: &str, line: &str) -> io::Resul
 
 /// Writes one line into the named pipe `path` beneath `root`. Blocking, but never waits for a reader.
 pub fn say_by_fifo(root: &Path, path: &str, line: &str) -> Result<(), String> {
-    write_to_fifo(root, path, line).map_err(|e| format!("the pipe {} did not take the line: {e}", root.join(path).display()))
+    write_to_fifo(root, path, line)
+        .map_err(|e| format!("the pipe {} did not take the line: {e}", root.join(path).display()))
 }
 
 fn write_to_fifo(root: &Path, path: &str, line: &str) -> io::Result<()> {
@@ -76,7 +84,7 @@ mod tests {
     use super::*;
     use nix::unistd::mkfifo;
     use std::io::Read;
-    use tokio::{io::AsyncReadExt, net::TcpListener};
+    use tokio::net::TcpListener;
 
     async fn econ(right: &'static str) -> (u16, tokio::task::JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -86,11 +94,15 @@ mod tests {
             stream.get_mut().write_all(b"Enter password:\n").await.unwrap();
             let mut password = String::new();
             stream.read_line(&mut password).await.unwrap();
-            let answer = if password.trim_end() == right { "Authentication successful. External console access granted." } else { "Wrong password 1/3." };
+            let answer = if password.trim_end() == right {
+                "Authentication successful. External console access granted."
+            } else {
+                "Wrong password 1/3."
+            };
             stream.get_mut().write_all(format!("{answer}\n").as_bytes()).await.unwrap();
-            let mut rest = String::new();
-            stream.read_to_string(&mut rest).await.unwrap();
-            rest
+            let mut line = String::new();
+            stream.read_line(&mut line).await.unwrap();
+            line
         });
         (port, peer)
     }

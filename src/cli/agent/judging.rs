@@ -8,6 +8,7 @@ use crate::{
     },
     model::{
         crash::{Change, CrashReport, Verdict},
+        settings,
         workload::WorkloadSpec,
     },
     policy::{
@@ -20,16 +21,15 @@ use std::sync::Arc;
 const GOOD_START: &str = "good-start";
 /// Lines of the console that a report keeps.
 const REPORT_LINES: usize = 200;
-/// Bytes of a crash file that are read, and that a report keeps.
-const CRASH_FILE_BYTES: u64 = 1 << 20;
+/// Characters of a crash file that a report keeps.
 const CRASH_FILE_KEPT: usize = 64 << 10;
-const MANIFEST: Limits = Limits { files: 5_000, hash_bytes: 256 << 20 };
 
 /// Judges runs of one workload.
 #[derive(Clone)]
 pub struct Judge {
     console: ConsoleLog,
     records: Store,
+    limits: settings::Limits,
 }
 
 /// What was found lying about after a run.
@@ -40,8 +40,8 @@ struct Found {
 }
 
 impl Judge {
-    pub fn new(console: ConsoleLog, records: Store) -> Judge {
-        Judge { console, records }
+    pub fn new(console: ConsoleLog, records: Store, limits: settings::Limits) -> Judge {
+        Judge { console, records, limits }
     }
 
     /// Remembers the watched files as they are now.
@@ -56,11 +56,15 @@ impl Judge {
 
     fn note(&self, spec: &WorkloadSpec) -> Result<(), String> {
         let before = self.noted();
-        let now = snapshot(&spec.cwd, &spec.watched_files, MANIFEST, &before).map_err(|e| e.to_string())?;
+        let now = snapshot(&spec.cwd, &spec.watched_files, self.watched(), &before).map_err(|e| e.to_string())?;
         if now == before {
             return Ok(());
         }
         self.records.save(GOOD_START, &now, Durability::Process).map_err(|e| e.to_string())
+    }
+
+    fn watched(&self) -> Limits {
+        Limits { files: self.limits.watched_files, hash_bytes: self.limits.watched_hash_bytes }
     }
 
     fn noted(&self) -> Manifest {
@@ -121,10 +125,10 @@ impl Judge {
 
     fn look_around(&self, ended: &Ended) -> Found {
         let (root, exit) = (&ended.spec.cwd, &ended.exit);
-        let files = crash_files(root, exit.started_at, exit.ended_at, CRASH_FILE_BYTES);
+        let files = crash_files(root, exit.started_at, exit.ended_at, self.limits.crash_file_bytes);
         let files = files.inspect_err(|e| tracing::warn!("no crash files: {e}")).unwrap_or_default();
         let before = self.noted();
-        let after = snapshot(root, &ended.spec.watched_files, MANIFEST, &before);
+        let after = snapshot(root, &ended.spec.watched_files, self.watched(), &before);
         let after = after.inspect_err(|e| tracing::warn!("changed files are unknown: {e}"));
         let changes = match after {
             Ok(after) if before != Manifest::default() => changes(&before, &after),

@@ -5,10 +5,7 @@ use crate::{
         probe::{self, LogLineMatcher, PortOwner, missing_ports, port_holders},
     },
     model::{ids::RunId, snapshot::Players, workload::ReadyProbe},
-    policy::{
-        game_server::effect::Probing,
-        readiness::Answer,
-    },
+    policy::{game_server::effect::Probing, readiness::Answer},
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -54,11 +51,7 @@ impl Prober {
         }
     }
 
-    async fn ask_server(
-        &self,
-        probing: &Probing,
-        question: &ReadyProbe,
-    ) -> Result<Option<Players>, String> {
+    async fn ask_server(&self, probing: &Probing, question: &ReadyProbe) -> Result<Option<Players>, String> {
         let answer = probe::ask(question, self.within).await.map_err(|e| e.to_string())?;
         // Once proven, the port was its own; asking /proc again with every probe would be work without news.
         if !probing.proven {
@@ -69,11 +62,7 @@ impl Prober {
 
     /// A ready line alone is no proof (some servers print it before they fail to bind): the declared ports must be held
     /// as well. Later only the ports can be looked at.
-    async fn search_log(
-        &self,
-        probing: &Probing,
-        pattern: &str,
-    ) -> Result<Option<Players>, String> {
+    async fn search_log(&self, probing: &Probing, pattern: &str) -> Result<Option<Players>, String> {
         if !probing.proven {
             self.search_on(probing, pattern).await?;
         }
@@ -129,7 +118,9 @@ async fn must_hold(pid: i32, ports: Vec<u16>) -> Result<(), String> {
     });
     match looked.await {
         Ok(Ok((_, missing))) if missing.is_empty() => Ok(()),
-        Ok(Ok((holders, _))) if !holders.is_empty() => Err(format!("it does not hold its port: {}", holders.join("; "))),
+        Ok(Ok((holders, _))) if !holders.is_empty() => {
+            Err(format!("it does not hold its port: {}", holders.join("; ")))
+        }
         Ok(Ok((_, missing))) => Err(format!("nothing listens on port {missing:?} yet")),
         Ok(Err(e)) => Err(format!("cannot look at the machine's sockets: {e}")),
         Err(e) => Err(format!("looking at the machine's sockets broke off: {e}")),

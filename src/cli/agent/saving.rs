@@ -40,7 +40,8 @@ pub struct Saver {
 impl Saver {
     /// `folder`: the agent's state folder. Needs a tokio runtime.
     pub fn start(folder: &Path, crashes_kept: usize) -> Result<Saver, StoreError> {
-        let files = Files { records: Store::open(folder)?, crashes: Store::open(folder.join("crashes"))?, crashes_kept };
+        let files =
+            Files { records: Store::open(folder)?, crashes: Store::open(folder.join("crashes"))?, crashes_kept };
         let (jobs, queue) = mpsc::unbounded_channel();
         tokio::spawn(work(files, queue));
         Ok(Saver { jobs })
@@ -154,7 +155,9 @@ mod tests {
         let saver = Saver::start(folder.path(), 2).unwrap();
         assert!(saver.recall().await.unwrap().config.is_none());
         let memory = Memory { accounted: RunId(7), ..Memory::default() };
-        drop(saver.save(vec![Record::Config(serde_json::json!({"vmid": 1})), Record::Memory(Box::new(memory.clone()))]));
+        drop(
+            saver.save(vec![Record::Config(serde_json::json!({"vmid": 1})), Record::Memory(Box::new(memory.clone()))]),
+        );
         drop(saver.save(vec![report("a1"), report("a2"), report("a3")]));
         let recalled = saver.recall().await.unwrap();
         assert_eq!((recalled.memory, recalled.config), (memory, Some(serde_json::json!({"vmid": 1}))));

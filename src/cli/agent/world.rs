@@ -76,7 +76,7 @@ impl MachineWorld {
         let folder = settings.root.join("opt/zlh-agent/state");
         let saver = Saver::start(&folder, settings.limits.crashes_kept)?;
         let console = keeper.console();
-        let judge = Judge::new(console.clone(), Store::open(folder)?);
+        let judge = Judge::new(console.clone(), Store::open(folder)?, settings.limits.clone());
         Ok(MachineWorld {
             prober: Prober::new(console.clone(), settings.ready.timeout),
             console: MachineConsole(console),
@@ -215,8 +215,8 @@ fn resolve(body: Value, settings: &Settings) -> Result<(Resolved, Vec<String>), 
     let read = launch::read(&body, &games, settings)?;
     let questions = launch::questions(&read, &games, settings)?;
     let root = questions.server_root.display();
-    let machine = machine::look(&settings.root, &questions)
-        .map_err(|e| unusable(&format!("cannot look at {root}: {e}")))?;
+    let machine =
+        machine::look(&settings.root, &questions).map_err(|e| unusable(&format!("cannot look at {root}: {e}")))?;
     let resolved = launch::resolve(&read, &games, &machine, settings)?;
     let secrets = secrets(&read);
     let shown = launch::echo(&body);
