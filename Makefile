@@ -13,8 +13,8 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## a game server that crashes and comes back, on this machine, in half a minute
-	cargo build --quiet --bin zlh --example fake_game
+demo: ## a real Minecraft-protocol server that crashes and comes back, on this machine, in half a minute
+	cargo build --quiet --bin zlh
 	examples/demo.sh
 
 quick: ## unit tests only

@@ -1,78 +1,124 @@
 #!/usr/bin/env bash
-# A server that crashes and comes back, an agent that is killed and a server that does not notice. About half a minute.
+# The whole story on this machine: a real Minecraft-protocol server is started, proven ready, crashed, explained and
+# restarted; its agent is killed with kill -9 and replaced while a player's connection stays.
+#
+#   examples/demo.sh [--once]     --once: stop everything at the end instead of waiting for Ctrl-C
+#
+# Needs Node.js 20 and npm (or python3-venv, then it gets its own). Everything lies in .demo/ beside this project.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-
-zlh=${ZLH:-target/debug/zlh}
-game=${FAKE_GAME:-target/debug/examples/fake_game}
-place=$(mktemp -d /tmp/zlh-demo-XXXXXX)
-chmod 755 "$place"
-mkdir "$place/root"
-agent= url=
-install -m 755 "$game" "$place/fake_game"
-
-tell() { printf '\n\033[1m%s\033[0m\n' "$*"; }
-client() { "$zlh" --url "$url" "$@"; }
-
-start_agent() {
-  : >"$place/out"
-  "$zlh" agent --root "$place/root" --listen 127.0.0.1:0 --allow-unauthenticated --set restart.backoff=2s,4s,8s \
-    --set restart.reset_after=5s >"$place/out" 2>>"$place/agent.log" &
-  agent=$!
-  url=
-  for _ in $(seq 500); do
-    url=$(sed -n 's/^listening agent //p' "$place/out")
-    [ -z "$url" ] || return 0
-    kill -0 "$agent" 2>/dev/null || break
-    sleep 0.02
-  done
-  cat "$place/agent.log" >&2
+root=$PWD/.demo
+zlh=${ZLH:-$PWD/target/debug/zlh}
+game=$root/opt/zlh/flying-squid/default/world
+say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+die() {
+  echo "demo: $*" >&2
+  [ ! -s "$root/agent.log" ] || tail -n 20 "$root/agent.log" >&2
   exit 1
 }
 
-wait_for() {
-  for _ in $(seq 300); do
-    client --json status | grep -q "\"state\": *\"$1\"" && return 0
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+agent=
+start_agent() {
+  : >"$root/agent.out"
+  setsid "$zlh" agent --root "$root" --listen "127.0.0.1:${agent_port:-0}" --allow-unauthenticated \
+    --set restart.backoff=3s,6s,12s --set on_agent_stop=leave >"$root/agent.out" 2>>"$root/agent.log" </dev/null &
+  agent=$!
+  for _ in $(seq 200); do
+    ZLH_URL=$(sed -n 's/^listening agent //p' "$root/agent.out")
+    if [ -n "$ZLH_URL" ]; then
+      export ZLH_URL
+      agent_port=${ZLH_URL##*:}
+      return
+    fi
+    kill -0 "$agent" 2>/dev/null || die "the agent did not start"
+    sleep 0.05
+  done
+  die "the agent does not listen"
+}
+
+# A question is asked every 100 ms until its answer is yes.
+until_true() {
+  local what=$1 seconds=$2
+  shift 2
+  for _ in $(seq $((seconds * 10))); do
+    if "$@" >/dev/null 2>&1; then return; fi
     sleep 0.1
   done
-  echo "the state $1 did not come" >&2
-  client status >&2
-  exit 1
+  die "$what: not within $seconds s"
 }
 
+state_is() { "$zlh" status --json | grep -q "\"state\":\"$1\""; }
+pid_of_game() { "$zlh" status --json | sed -n 's/.*"pid":\([0-9]*\).*/\1/p'; }
+
 finish() {
-  [ -z "$url" ] || client kill >/dev/null 2>&1 || true
-  [ -z "$agent" ] || { kill "$agent" && wait "$agent"; } 2>/dev/null || true
-  echo "(what it left is in $place)"
+  [ -n "$agent" ] || return 0
+  "$zlh" stop >/dev/null 2>&1 || true
+  kill -TERM "$agent" 2>/dev/null || true
+  agent=
 }
 trap finish EXIT
 
-tell "1. An agent starts, and is given a game by POST /config"
+say "Getting a real Minecraft-protocol server (flying-squid, from npm)"
+parts=$(ZLH_REALPARTS=${ZLH_REALPARTS:-$root/parts} tests/real/make-games.sh node squid)
+node=$(sed -n 's/^NODE=//p' <<<"$parts")
+squid=$(sed -n 's/^SQUID=//p' <<<"$parts")
+if [ ! -e "$game/server.js" ]; then
+  mkdir -p "$game"
+  tar -xzf "$squid" -C "$game" --strip-components=1
+fi
+mkdir -p "$game/plugins"
+cp "$game/plugins-available/crash.js" "$game/plugins/"
+port=$(free_port)
+sed -i "s/^server-port=.*/server-port=$port/; s/^server-ip=.*/server-ip=127.0.0.1/" "$game/server.properties"
+PATH=$(dirname "$node"):$PATH
+
+say "Starting the agent"
 start_agent
-curl --silent --show-error --fail --header 'Content-Type: application/json' "$url/config" --data @- <<JSON
-{"vmid": 1, "game": "custom", "workdir": "demo", "memory_mb": 128,
- "command": ["$place/fake_game", "--ready-after", "1s", "--players", "3", "--write-crash-report"],
- "stop": [{"stdin": "stop", "wait": "5s"}],
- "ready": {"kind": "log", "pattern": "Done \\\\(", "within": "10s"}}
-JSON
+echo "zlh agent (pid $agent) on $ZLH_URL, everything under $root"
+
+say "One /config, and it is a game server"
+curl -sSf -H 'Content-Type: application/json' "$ZLH_URL/config" \
+  -d "{\"vmid\": 1, \"game\": \"flying-squid\", \"world\": \"world\", \"ports\": [$port], \"memory_mb\": 512}" ||
+  die "the configuration was refused"
 echo
-wait_for running
-client status
+until_true "ready" 60 "$zlh" ready
+say "Ready: it answered a real server-list ping"
+"$zlh" status
 
-tell "2. A mod breaks it. It comes back by itself after two seconds; the crash is explained"
-client command crash throw
-wait_for crashed
-wait_for running
-client crashes
+say "Crashing it (a bug in a plugin)"
+crashed=$(pid_of_game)
+"$zlh" command crash throw
+until_true "crashed" 20 state_is crashed
+"$zlh" crashes last
+until_true "ready again" 60 "$zlh" ready
+say "Back by itself: pid $crashed became $(pid_of_game)"
 
-tell "3. kill -9 the agent. The server runs on, the next agent takes it up"
-kill -9 "$agent"
+say "kill -9 of the agent, while the server runs"
+before=$(pid_of_game)
+kill -KILL "$agent"
 wait "$agent" 2>/dev/null || true
+kill -0 "$before" && echo "the agent is gone; the server (pid $before) runs on"
 start_agent
-wait_for running
-client status
+until_true "taken up" 20 "$zlh" ready
+[ "$(pid_of_game)" = "$before" ] || die "the new agent found another server"
+echo "a new agent (pid $agent) has taken up the same server (pid $before), console and all:"
+"$zlh" logs -n 5
 
-tell "4. Its own stop command, and done"
-client stop
-wait_for idle
-client logs | tail -n 12
+say "Now it is yours"
+cat <<TXT
+  export ZLH_URL=$ZLH_URL
+  $zlh console            attach to the server's console (Ctrl-] leaves)
+  $zlh status --watch     follow what happens
+  $zlh crashes last       the report once more
+  Minecraft 1.21.4        join at 127.0.0.1:$port
+TXT
+if [ "${1:-}" = --once ] || [ ! -t 0 ]; then
+  say "Stopping (the server saves its world first)"
+  "$zlh" stop
+else
+  echo "Ctrl-C stops server and agent."
+  trap 'exit 0' INT TERM
+  wait "$agent" || true
+fi

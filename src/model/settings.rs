@@ -22,6 +22,8 @@ pub struct Settings {
     pub artifacts_url: Option<String>,
     /// Bearer token; never printed.
     pub token: Option<Secret>,
+    /// File the token is read from.
+    pub token_file: Option<PathBuf>,
     pub allow_unauthenticated: bool,
     /// Host names accepted in `Host` besides loopback and this machine's own.
     pub allowed_hosts: Vec<String>,
@@ -94,6 +96,8 @@ pub struct Console {
     pub ping: Duration,
     /// A viewer that took nothing for this long is cut off.
     pub stall: Duration,
+    /// Largest answer of `GET /console/log`.
+    pub page_bytes: usize,
     pub columns: u16,
     pub rows: u16,
 }
@@ -104,6 +108,8 @@ pub struct Game {
     pub user: String,
     /// pids limit of a workload.
     pub max_processes: u32,
+    /// Less free space than this where the server root lies: no start.
+    pub min_disk_free_bytes: u64,
     /// Start the saved workload when the agent starts after a reboot and it was meant to run.
     pub autostart: bool,
 }
@@ -112,11 +118,19 @@ pub struct Game {
 pub struct Limits {
     /// Largest JSON request body in bytes.
     pub body_bytes: usize,
+    /// Largest /config body in bytes: it is saved, and shown in each status.
+    pub config_bytes: usize,
     pub header_bytes: usize,
     pub headers: usize,
     pub connections: usize,
     /// Time for a whole request head to arrive.
     pub header_timeout: Duration,
+    /// Time for a whole JSON request body to arrive.
+    pub body_timeout: Duration,
+    /// A client that takes no byte of an answer for this long is cut off.
+    pub stall: Duration,
+    /// Time open connections get to finish when the agent goes down.
+    pub drain: Duration,
     /// Time an actor has to accept or refuse a command.
     pub command_timeout: Duration,
     /// Longest `?wait=` a client may ask for.
@@ -124,6 +138,12 @@ pub struct Limits {
     /// Operations and crash reports kept.
     pub operations_kept: usize,
     pub crashes_kept: usize,
+    /// Bytes read of a crash report or hs_err file.
+    pub crash_file_bytes: u64,
+    /// Watched files (mods, plugins, config) remembered per start.
+    pub watched_files: usize,
+    /// Bytes of large watched files hashed per start.
+    pub watched_hash_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -156,6 +176,7 @@ impl Default for Settings {
             vmid: None,
             artifacts_url: None,
             token: None,
+            token_file: None,
             allow_unauthenticated: false,
             allowed_hosts: Vec::new(),
             on_agent_stop: OnAgentStop::Auto,
@@ -182,20 +203,28 @@ impl Default for Settings {
                 max_input_frame: 64 << 10,
                 ping: s(5),
                 stall: s(60),
+                page_bytes: 1 << 20,
                 columns: 200,
                 rows: 24,
             },
-            game: Game { user: "game".into(), max_processes: 4096, autostart: true },
+            game: Game { user: "game".into(), max_processes: 4096, min_disk_free_bytes: 64 << 20, autostart: true },
             limits: Limits {
                 body_bytes: 1 << 20,
+                config_bytes: 64 << 10,
                 header_bytes: 32 << 10,
                 headers: 100,
                 connections: 512,
                 header_timeout: s(10),
+                body_timeout: s(30),
+                stall: s(30),
+                drain: s(5),
                 command_timeout: s(2),
                 max_wait: s(300),
                 operations_kept: 100,
                 crashes_kept: 20,
+                crash_file_bytes: 1 << 20,
+                watched_files: 5_000,
+                watched_hash_bytes: 64 << 20,
             },
             status: Status { interval: s(5) },
             runtime: Runtime { worker_threads: 2 },

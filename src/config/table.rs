@@ -1,0 +1,225 @@
+//! Every setting of the agent: key, meaning, bounds. Reading, `zlh config show` and docs/settings.md come from here.
+use super::value::Slot;
+use crate::model::settings::Settings;
+use std::time::Duration;
+
+/// One row. The dotted key is the path of the field in [`Settings`].
+pub struct Setting {
+    pub key: &'static str,
+    /// One sentence for an operator.
+    pub meaning: &'static str,
+    /// Where the value lives, and its bounds.
+    pub slot: for<'a> fn(&'a mut Settings) -> Slot<'a>,
+}
+
+impl Setting {
+    /// The environment variable: `restart.backoff` is `ZLH_RESTART__BACKOFF`.
+    pub fn variable(&self) -> String {
+        match self.key {
+            "token" => "ZLH_AGENT_TOKEN".into(),
+            key => format!("ZLH_{}", key.to_ascii_uppercase().replace('.', "__")),
+        }
+    }
+
+    pub fn shown(&self, settings: &Settings) -> String {
+        (self.slot)(&mut settings.clone()).shown()
+    }
+
+    pub fn allowed(&self) -> String {
+        (self.slot)(&mut Settings::default()).allowed()
+    }
+
+    pub fn is_secret(&self) -> bool {
+        matches!((self.slot)(&mut Settings::default()), Slot::Secret(_))
+    }
+}
+
+/// Keys of the contract that later parts bring; files that name them already are not refused.
+pub const LATER: [&str; 11] = [
+    "require_hashes",
+    "trusted_keys",
+    "terminal.linger",
+    "codeserver.port",
+    "codeserver.bind",
+    "backups.keep",
+    "install.max_entries",
+    "install.max_bytes",
+    "install.max_ratio",
+    "agent.update_mode",
+    "agent.update_interval",
+];
+
+/// Seconds as a duration.
+const fn s(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+const DAY: Duration = s(86_400);
+const HOUR: Duration = s(3_600);
+
+/// All rows, in the order they are shown.
+pub fn table() -> &'static [Setting] {
+    TABLE
+}
+
+macro_rules! settings {
+    ($($key:literal, $meaning:literal, $slot:expr;)*) => {
+        &[$(Setting { key: $key, meaning: $meaning, slot: $slot }),*]
+    };
+}
+
+#[rustfmt::skip]
+static TABLE: &[Setting] = settings! {
+    "root", "Everything the agent touches lies under this folder.", |x| Slot::Folder(&mut x.root);
+    "listen", "Where the agent's API listens.", |x| Slot::Address(&mut x.listen);
+    "vmid", "This container's number, if the platform tells it; else /config does.", |x| Slot::OptionalCount(&mut x.vmid, 1..=999_999_999);
+    "artifacts_url", "Address of the artifact server.", |x| Slot::OptionalUrl(&mut x.artifacts_url);
+    "token", "Bearer token of the API; only by token_file or environment.", |x| Slot::Secret(&mut x.token);
+    "token_file", "File the bearer token is read from; readable by its owner only.", |x| Slot::OptionalFile(&mut x.token_file);
+    "allow_unauthenticated", "Serve without a token, even beyond this machine.", |x| Slot::Flag(&mut x.allow_unauthenticated);
+    "allowed_hosts", "Names accepted in Host besides loopback and this machine's own.", |x| Slot::Names(&mut x.allowed_hosts);
+    "on_agent_stop", "What SIGTERM to the agent means for the server: leave it running, stop it, or auto (stop as PID 1, else leave).", |x| Slot::AgentStop(&mut x.on_agent_stop);
+
+    "restart.backoff", "Waits after the 1st, 2nd, … crash in a row; after the last the state is error.", |x| Slot::Times(&mut x.restart.backoff, Duration::ZERO..=DAY);
+    "restart.reset_after", "Ready (or, without a probe, up) this long and the sequence begins anew.", |x| Slot::Time(&mut x.restart.reset_after, Duration::ZERO..=DAY);
+    "restart.max_crashes_before_ready", "Crashes in a row that never became ready before error.", |x| Slot::Count(&mut x.restart.max_crashes_before_ready, 1..=1000);
+    "restart.max_crashes_per_hour", "More crashes than this within an hour: error, whatever was reset.", |x| Slot::Count(&mut x.restart.max_crashes_per_hour, 1..=100_000);
+    "restart.jitter", "Each wait is lengthened by up to this share.", |x| Slot::Share(&mut x.restart.jitter, 0.0..=0.1);
+    "restart.port_wait", "How long a start waits for the old run's ports to become free.", |x| Slot::Time(&mut x.restart.port_wait, Duration::ZERO..=HOUR);
+
+    "stop.grace", "Budget of the whole stop ladder, SIGKILL included; what the container's own host grants.", |x| Slot::Time(&mut x.stop.grace, ms(1)..=HOUR);
+
+    "ready.within", "Start deadline where neither /config nor the game says one.", |x| Slot::Time(&mut x.ready.within, ms(1)..=DAY);
+    "ready.interval", "Time between two probes while starting.", |x| Slot::Time(&mut x.ready.interval, ms(1)..=HOUR);
+    "ready.timeout", "Time one probe may take.", |x| Slot::Time(&mut x.ready.timeout, ms(1)..=HOUR);
+    "ready.settle", "After a ready line: how long the process must live on before it counts.", |x| Slot::Time(&mut x.ready.settle, Duration::ZERO..=HOUR);
+
+    "hang.interval", "Time between two probes after ready; 0 = no hang detection.", |x| Slot::Time(&mut x.hang.interval, Duration::ZERO..=HOUR);
+    "hang.after", "Probe dead and process alive for this long: hung.", |x| Slot::Time(&mut x.hang.after, ms(1)..=DAY);
+    "hang.restart", "Restart a hung server after its threads were dumped; false = report only.", |x| Slot::Flag(&mut x.hang.restart);
+
+    "console.scrollback_bytes", "Console output kept on disk.", |x| Slot::Size(&mut x.console.scrollback_bytes, 64 << 10..=16 << 30);
+    "console.replay_bytes", "Scrollback sent to a plain viewer on connect.", |x| Slot::Size(&mut x.console.replay_bytes, 0..=64 << 20);
+    "console.max_viewers", "Viewers of one console at a time.", |x| Slot::Count(&mut x.console.max_viewers, 1..=10_000);
+    "console.max_input_frame", "Largest input frame of a viewer.", |x| Slot::Size(&mut x.console.max_input_frame, 128..=1 << 20);
+    "console.ping", "Ping period of a viewer's connection.", |x| Slot::Time(&mut x.console.ping, ms(1)..=HOUR);
+    "console.stall", "A viewer that took nothing for this long is cut off.", |x| Slot::Time(&mut x.console.stall, ms(1)..=DAY);
+    "console.columns", "Width of a new console.", |x| Slot::Count(&mut x.console.columns, 20..=1000);
+    "console.rows", "Height of a new console.", |x| Slot::Count(&mut x.console.rows, 5..=1000);
+
+    "game.user", "Account games run as when the agent is root; created if missing.", |x| Slot::Account(&mut x.game.user);
+    "game.max_processes", "Processes and threads a server may have.", |x| Slot::Count(&mut x.game.max_processes, 16..=4_194_304);
+    "game.min_disk_free_bytes", "Less free space than this where the server lies: no start.", |x| Slot::Size(&mut x.game.min_disk_free_bytes, 0..=1 << 50);
+    "game.autostart", "Start the server with the agent after a reboot, if it was meant to run.", |x| Slot::Flag(&mut x.game.autostart);
+
+    "limits.body_bytes", "Largest JSON request body.", |x| Slot::Size(&mut x.limits.body_bytes, 1 << 10..=64 << 20);
+    "limits.config_bytes", "Largest /config body.", |x| Slot::Size(&mut x.limits.config_bytes, 1 << 10..=1 << 20);
+    "limits.header_bytes", "Largest request head.", |x| Slot::Size(&mut x.limits.header_bytes, 8 << 10..=1 << 20);
+    "limits.headers", "Most header lines of a request.", |x| Slot::Count(&mut x.limits.headers, 10..=1000);
+    "limits.connections", "Connections at a time.", |x| Slot::Count(&mut x.limits.connections, 8..=100_000);
+    "limits.header_timeout", "Time for a whole request head to arrive.", |x| Slot::Time(&mut x.limits.header_timeout, ms(10)..=HOUR);
+    "limits.command_timeout", "Time until a command is accepted or refused.", |x| Slot::Time(&mut x.limits.command_timeout, ms(10)..=HOUR);
+    "limits.max_wait", "Longest ?wait= a client may ask for.", |x| Slot::Time(&mut x.limits.max_wait, ms(10)..=DAY);
+    "limits.operations_kept", "Finished operations that can still be looked at.", |x| Slot::Count(&mut x.limits.operations_kept, 1..=10_000);
+    "limits.crashes_kept", "Crash reports kept.", |x| Slot::Count(&mut x.limits.crashes_kept, 1..=1000);
+
+    "status.interval", "Period of the resource sample and of the event stream's heartbeat.", |x| Slot::Time(&mut x.status.interval, ms(10)..=HOUR);
+    "runtime.worker_threads", "Threads that serve requests.", |x| Slot::Count(&mut x.runtime.worker_threads, 1..=64);
+};
+
+/// The row of `key`.
+pub fn find(key: &str) -> Option<&'static Setting> {
+    TABLE.iter().find(|setting| setting.key == key)
+}
+
+/// The known key nearest to a misspelt one, if any is near.
+pub fn nearest(key: &str) -> Option<&'static str> {
+    let known = TABLE.iter().map(|setting| setting.key).chain(LATER);
+    let (distance, best) = known.map(|known| (distance(key, known), known)).min()?;
+    (distance <= 2.max(best.len() / 4)).then_some(best)
+}
+
+/// Edits that turn one text into the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_default_reads_back_as_itself() {
+        for setting in TABLE {
+            let text = setting.shown(&Settings::default());
+            let mut settings = Settings::default();
+            if !text.is_empty() {
+                (setting.slot)(&mut settings).set(&text).unwrap_or_else(|e| panic!("{}={text}: {e}", setting.key));
+            }
+            assert_eq!(settings, Settings::default(), "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn keys_are_unique_and_each_names_its_own_field() {
+        let keys: BTreeSet<&str> = TABLE.iter().map(|setting| setting.key).collect();
+        assert_eq!(keys.len(), TABLE.len());
+        assert!(LATER.iter().all(|later| !keys.contains(later)), "a key of a later part has arrived");
+        // Two rows that write to the same field would show: setting one changes exactly one row.
+        for setting in TABLE {
+            let candidates =
+                ["7s", "true", "false", "33", "2MiB", "512KiB", "0.05", "/x", "127.0.0.1:9", "http://x", "abc", "stop"];
+            let mut settings = Settings::default();
+            let changed = candidates.iter().any(|text| {
+                settings = Settings::default();
+                (setting.slot)(&mut settings).set(text).is_ok() && settings != Settings::default()
+            });
+            assert!(changed, "{}: no candidate fits, extend the list", setting.key);
+            let differing: Vec<&str> =
+                TABLE.iter().filter(|s| s.shown(&settings) != s.shown(&Settings::default())).map(|s| s.key).collect();
+            assert_eq!(differing, [setting.key]);
+        }
+    }
+
+    #[test]
+    fn every_field_of_settings_has_a_row() {
+        // Debug of the defaults names each leaf field once per path; groups are those with braces.
+        let text = format!("{:#?}", Settings::default());
+        let mut path: Vec<String> = Vec::new();
+        let mut leaves = BTreeSet::new();
+        for line in text.lines().skip(1) {
+            let indent = (line.len() - line.trim_start().len()) / 4;
+            let Some((name, rest)) = line.trim().split_once(": ") else { continue };
+            if indent == 0 || indent > 2 {
+                continue;
+            }
+            path.truncate(indent - 1);
+            path.push(name.to_owned());
+            if !rest.ends_with('{') {
+                leaves.insert(path.join("."));
+            }
+        }
+        let keys: BTreeSet<String> = TABLE.iter().map(|setting| setting.key.to_owned()).collect();
+        assert_eq!(leaves, keys);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_recognised() {
+        assert_eq!(nearest("restart.backof"), Some("restart.backoff"));
+        assert_eq!(nearest("stop.graze"), Some("stop.grace"));
+        assert_eq!(nearest("completely.different"), None);
+    }
+}

@@ -1,0 +1,175 @@
+//! Every definition of `catalog/games/`: what it lacks, and whether all its texts mean something.
+use super::*;
+use crate::model::{glob::Glob, workload::StopStep};
+use std::{collections::BTreeSet, path::Path, time::Duration};
+
+const VARIABLES: [&str; 12] = [
+    "root",
+    "world",
+    "variant",
+    "version",
+    "entry",
+    "port",
+    "memory_mb",
+    "heap_mb",
+    "econ_port",
+    "econ_password",
+    "java",
+    "node",
+];
+const RUNTIMES: [&str; 2] = ["java", "node"];
+/// Files of `catalog/crash/` that definitions may name.
+const SIGNATURE_SETS: [&str; 13] = [
+    "common",
+    "jvm",
+    "minecraft",
+    "paper",
+    "fabric",
+    "mixin",
+    "forge",
+    "node",
+    "python",
+    "dotnet",
+    "go",
+    "rust",
+    "unity",
+];
+
+/// Everything wrong with one definition, as sentences.
+fn faults(game: &GameDefinition) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut lacks = |missing: bool, what: &str| {
+        if missing {
+            out.push(format!("{}: {what}", game.id));
+        }
+    };
+    let is_custom = game.launch.argv.is_empty();
+    lacks(game.title.is_empty(), "no title");
+    lacks(!is_custom && game.ports.is_empty(), "no default port");
+    lacks(!is_custom && game.memory.is_none(), "no memory rule");
+    lacks(game.stop.is_empty(), "no stop ladder");
+    lacks(game.files.delete.is_empty(), "no files that may be deleted");
+    lacks(game.signatures.first().map(String::as_str) != Some("common"), "signatures do not begin with common");
+    lacks(game.variants.is_empty() != game.default_variant.is_none(), "variants and default_variant go together");
+    lacks(
+        game.default_variant.as_ref().is_some_and(|v| !game.variants.contains_key(v)),
+        "default_variant is no variant",
+    );
+    let java = game.runtime.as_ref().is_some_and(|r| r.name == "java");
+    lacks(java != (game.dump_signal == Some(3)), "dump_signal 3 belongs to Java");
+    lacks(
+        game.runtime.as_ref().is_some_and(|r| !RUNTIMES.contains(&r.name.as_str()) || r.majors.is_empty()),
+        "odd runtime",
+    );
+    lacks(java && !texts(game).contains("-XX:+ExitOnOutOfMemoryError"), "a JVM that outlives its heap");
+    let budget: Duration = ladder::resolve(&game.stop).unwrap_or_default().iter().map(StopStep::wait).sum();
+    lacks(budget > Settings::default().stop.grace, "stop ladder longer than stop.grace");
+    for name in variables_of(&texts(game)) {
+        lacks(!VARIABLES.contains(&name.as_str()), &format!("unknown variable {{{name}}}"));
+        let runtime = game.runtime.as_ref().map(|r| r.name.as_str());
+        lacks(
+            RUNTIMES.contains(&name.as_str()) && runtime != Some(name.as_str()),
+            &format!("{{{name}}} without runtime"),
+        );
+    }
+    for pattern in patterns(game) {
+        lacks(Glob::parse(&pattern).is_err(), &format!("bad pattern {pattern:?}"));
+    }
+    for set in game.signatures.iter().chain(game.variants.values().flat_map(|v| &v.signatures)) {
+        lacks(!SIGNATURE_SETS.contains(&set.as_str()), &format!("unknown signature set {set:?}"));
+    }
+    out.extend(launch_faults(game));
+    out
+}
+
+/// Does each variant resolve to a whole command line, once its files are there?
+fn launch_faults(game: &GameDefinition) -> Vec<String> {
+    let games = Games([(game.id.clone(), game.clone())].into());
+    let settings = Settings::default();
+    let entries = game.launch.entry.iter().chain(game.variants.values().flat_map(|v| &v.entry));
+    let machine = Machine { files: entries.map(|e| (e.clone(), vec!["found".into()])).collect(), ..machine() };
+    let names = if game.variants.is_empty() { vec![None] } else { game.variants.keys().map(Some).collect() };
+    let mut out = Vec::new();
+    for name in names {
+        let mut body = json!({"vmid": 1, "game": game.id, "variant": name, "version": "1.21"});
+        if game.launch.argv.is_empty() {
+            body["command"] = json!(["true"]);
+        }
+        match read(&body, &games, &settings).and_then(|body| resolve(&body, &games, &machine, &settings)) {
+            Err(refusal) => out.push(format!("{} {name:?}: {refusal:?}", game.id)),
+            Ok(done) if done.spec.argv.iter().any(|text| text.contains(['{', '}', '\0'])) => {
+                out.push(format!("{} {name:?}: {:?}", game.id, done.spec.argv));
+            }
+            Ok(_) => {}
+        }
+    }
+    out
+}
+
+fn texts(game: &GameDefinition) -> String {
+    let variants = game.variants.values().flat_map(|v| &v.arguments);
+    game.launch.argv.iter().chain(game.launch.env.values()).chain(variants).cloned().collect::<Vec<_>>().join("\n")
+}
+
+fn variables_of(text: &str) -> BTreeSet<String> {
+    text.split('{').skip(1).map(|tail| tail.split('}').next().unwrap_or_default().to_owned()).collect()
+}
+
+fn patterns(game: &GameDefinition) -> Vec<String> {
+    let files = &game.files;
+    let own = [&files.write, &files.delete, &game.watched_files, &game.launch.entry, &game.launch.requires];
+    let of_variants = game.variants.values().flat_map(|v| [&v.entry, &v.requires, &v.watched_files]);
+    let uploads = files.upload.iter().map(|rule| rule.glob.clone());
+    own.into_iter().chain(of_variants).flatten().cloned().chain(uploads).collect()
+}
+
+#[test]
+fn no_definition_lacks_anything() {
+    let all: Vec<String> = games().0.values().flat_map(faults).collect();
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+#[test]
+fn a_signature_set_is_a_file_of_the_crash_catalog() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("catalog/crash");
+    let games = games();
+    let used =
+        games.0.values().flat_map(|g| g.signatures.iter().chain(g.variants.values().flat_map(|v| &v.signatures)));
+    let used: BTreeSet<&str> = used.map(String::as_str).collect();
+    assert_eq!(used, SIGNATURE_SETS.into(), "the list above names what is used, no more");
+    if folder.exists() {
+        for set in SIGNATURE_SETS {
+            assert!(folder.join(format!("{set}.toml")).exists(), "{set}");
+        }
+    }
+}
+
+#[test]
+fn the_check_finds_faults() {
+    let text = "id = \"x\"\ntitle = \"\"\nsignatures = [\"nope\"]\nstop = []\nwatched_files = [\"/abs\"]\n\
+                [launch]\nargv = [\"{java}\", \"{oops}\"]\n[ready]\nkind = \"tcp\"\n";
+    let game = Games::parse([("x", text)]).unwrap().0.remove("x").unwrap();
+    let all = faults(&game).join("\n");
+    for expected in
+        ["no title", "no default port", "no stop ladder", "{oops}", "{java} without", "nope", "/abs", "None:"]
+    {
+        assert!(all.contains(expected), "{expected} in\n{all}");
+    }
+}
+
+#[test]
+fn the_promised_file_rules_are_there() {
+    let minecraft = &games().0["minecraft"].files;
+    let allows = |patterns: &[String], path: &str| patterns.iter().any(|p| Glob::parse(p).unwrap().matches(path));
+    for path in ["server.properties", "config/a.toml", "config/x/y.yaml"] {
+        assert!(allows(&minecraft.write, path), "{path}");
+    }
+    for path in ["mods-removed/a.jar", "mods-uploaded/b", "logs/latest.log", "logs/2026-01-01-1.log.gz"] {
+        assert!(allows(&minecraft.delete, path), "{path}");
+    }
+    for path in ["server.jar", "config/run.sh", "world/level.dat", "mods/a.jar"] {
+        assert!(!allows(&minecraft.write, path) && !allows(&minecraft.delete, path), "{path}");
+    }
+    let uploads: Vec<(&str, u64)> = minecraft.upload.iter().map(|rule| (rule.glob.as_str(), rule.max_mb)).collect();
+    assert_eq!(uploads, [("mods/*.jar", 250), ("world/datapacks/*.zip", 100)]);
+}
