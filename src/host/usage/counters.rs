@@ -66,11 +66,4 @@ mod tests {
         assert_eq!(traffic(text), (15, 27));
         assert_eq!(traffic("nonsense: x"), (0, 0));
     }
-
-    #[test]
-    fn a_key_is_matched_whole() {
-        let text = "total_inactive_file 7\ninactive_file_x 8\ninactive_file 9\n";
-        assert_eq!(value(text, "inactive_file"), Some(9));
-        assert_eq!(value(text, "absent"), None);
-    }
 }
