@@ -208,26 +208,33 @@ impl Default for Settings {
                 rows: 24,
             },
             game: Game { user: "game".into(), max_processes: 4096, min_disk_free_bytes: 64 << 20, autostart: true },
-            limits: Limits {
-                body_bytes: 1 << 20,
-                config_bytes: 64 << 10,
-                header_bytes: 32 << 10,
-                headers: 100,
-                connections: 512,
-                header_timeout: s(10),
-                body_timeout: s(30),
-                stall: s(30),
-                drain: s(5),
-                command_timeout: s(2),
-                max_wait: s(300),
-                operations_kept: 100,
-                crashes_kept: 20,
-                crash_file_bytes: 1 << 20,
-                watched_files: 5_000,
-                watched_hash_bytes: 64 << 20,
-            },
+            limits: Limits::default(),
             status: Status { interval: s(5) },
             runtime: Runtime { worker_threads: 2 },
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let s = Duration::from_secs;
+        Limits {
+            body_bytes: 1 << 20,
+            config_bytes: 64 << 10,
+            header_bytes: 32 << 10,
+            headers: 100,
+            connections: 512,
+            header_timeout: s(10),
+            body_timeout: s(30),
+            stall: s(30),
+            drain: s(5),
+            command_timeout: s(2),
+            max_wait: s(300),
+            operations_kept: 100,
+            crashes_kept: 20,
+            crash_file_bytes: 1 << 20,
+            watched_files: 5_000,
+            watched_hash_bytes: 64 << 20,
         }
     }
 }

@@ -46,7 +46,7 @@ fn fields(source: &Source, name: &str) -> Vec<(String, String, usize)> {
 
 /// Code that names the section (or its type) and has `.backoff`, or a pattern `Restart { backoff, .. }`.
 fn reads(code: &str, names: &[(usize, &str)], owners: &[&str], leaf: &str) -> bool {
-    let about = names.iter().any(|(_, w)| owners.contains(w));
+    let about = names.iter().any(|(_, w)| owners.contains(&w.trim_end_matches("_settings")));
     about && names.iter().any(|(at, w)| *w == leaf && (code[..*at].ends_with('.') || in_pattern(&code[..*at], owners)))
 }
 
@@ -134,6 +134,7 @@ mod tests {
         assert_eq!(unread("fn f() { let Hang { after, restart } = x; settings.root }"), [""; 0]);
         assert_eq!(unread("fn f() { after(restart, root, hang, settings) }").len(), 3);
         assert_eq!(unread("fn f(h: &Hang) { h.after; h.restart; }"), ["nothing reads root"]);
+        assert_eq!(unread("fn f(x: X) { x.hang_settings.after; settings.root }"), ["nothing reads hang.restart"]);
     }
 
     #[test]

@@ -223,7 +223,7 @@ pub fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// Where the test part of a file begins: at the first `#[cfg(test)]` right before a module that is not just declared.
 fn test_module(code: &str) -> Option<usize> {
-    let declared: Vec<usize> = test_declarations(code).filter(|(_, name)| *name != "tests").map(|(at, _)| at).collect();
+    let declared: Vec<usize> = test_declarations(code).map(|(at, _)| at).collect();
     let modules = code.match_indices("#[cfg(test)]").filter(|(at, _)| {
         let next = words(&code[at + 12..]).map(|(_, w)| w).find(|w| !matches!(*w, "pub" | "crate" | "super"));
         next == Some("mod") && !declared.contains(at)
@@ -432,6 +432,8 @@ mod tests {
         let project = Project::of(&declared);
         assert!(project.sources[0].production().contains("fn a"));
         assert_eq!(project.sources[2].production(), "");
+        let at_the_top = Source::of("src/a.rs", "#[cfg(test)]\nmod tests;\nfn a() {}");
+        assert!(at_the_top.production().contains("fn a"), "a declaration ends nothing");
         for path in ["src/a/tests.rs", "tests/it/main.rs", "src/a/tests/b.rs"] {
             assert_eq!(Source::of(path, "fn a() {}").production(), "");
         }

@@ -30,11 +30,11 @@ async fn the_doctor_looks_at_agent_and_machine() {
     });
     let (code, findings) = examine(&agent, &[]).await;
     let agents = finding(&findings, "agent");
-    assert_eq!(agents["status"], "warn");
+    assert_eq!(agents["health"], "warn");
     assert!(agents["found"].as_str().unwrap().contains("too long [stop_budget_exceeds_grace]"), "{agents}");
     assert_eq!(finding(&findings, "ports")["found"], "all free");
-    assert_eq!(finding(&findings, "terminal")["status"], "ok");
-    let ill = findings.iter().any(|f| f["status"] == "fail");
+    assert_eq!(finding(&findings, "terminal")["health"], "ok");
+    let ill = findings.iter().any(|f| f["health"] == "fail");
     assert_eq!(code, Some(i32::from(ill)), "{findings:?}");
     let trace = std::process::Command::new("find").args(["/sys/fs/cgroup", "-name", "zlh-doctor-*"]).output().unwrap();
     // Another test's doctor may be at work right now; ours has ended and so is gone for good.
@@ -55,12 +55,12 @@ async fn a_held_port_and_a_dead_artifact_server_are_failures() {
     let (code, findings) = examine(&agent, &["--set", &format!("artifacts_url=http://{dead}")]).await;
     assert_eq!(code, Some(1));
     let ports = finding(&findings, "ports");
-    assert_eq!(ports["status"], "fail");
+    assert_eq!(ports["health"], "fail");
     let holder = format!("TCP {port} (game) is held by");
     assert!(ports["found"].as_str().unwrap().contains(&holder), "{ports}");
     assert!(finding(&findings, "artifacts")["found"].as_str().unwrap().contains("Connection refused"));
     let memory = finding(&findings, "memory");
-    assert_eq!(memory["status"], "fail", "no machine has a TiB for this test: {memory}");
+    assert_eq!(memory["health"], "fail", "no machine has a TiB for this test: {memory}");
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn the_artifact_server_is_asked_for_its_catalog() {
     let url = format!("artifacts_url=http://{}/base", listener.local_addr().unwrap());
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
     let (_, findings) = examine(&agent, &["--set", &url]).await;
-    assert_eq!(finding(&findings, "artifacts")["status"], "ok", "{findings:?}");
+    assert_eq!(finding(&findings, "artifacts")["health"], "ok", "{findings:?}");
     assert!(finding(&findings, "clock")["found"].as_str().unwrap().contains("s off the artifact server"));
     server.abort();
     let ended = eventually("the server's end", super::PATIENCE, async || server.is_finished().then_some(())).await;

@@ -90,7 +90,9 @@ impl Link {
             let mut space = cmsg_space!([RawFd; 2]);
             let mut into = [IoSliceMut::new(&mut chunk)];
             let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            // Other tests in this process have children too, and SIGCHLD ends a timed wait.
             let message = match recvmsg::<()>(self.socket.as_raw_fd(), &mut into, Some(&mut space), flags) {
+                Err(nix::errno::Errno::EINTR) => continue,
                 Err(nix::errno::Errno::ECONNRESET) => return None,
                 other => other.expect("a report in time"),
             };
