@@ -32,7 +32,7 @@ impl Fault {
 
 type Rule = fn(&Project) -> Vec<Fault>;
 
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 16] = [
     rooms::bans,
     rooms::edges,
     rooms::accounts,
@@ -48,6 +48,7 @@ const RULES: [Rule; 15] = [
     papers::settings,
     papers::dependencies,
     papers::commands,
+    papers::proofs,
 ];
 
 /// Faults that no exception excuses, and exceptions that excuse none.

@@ -102,6 +102,41 @@ pub fn commands(project: &Project) -> Vec<Fault> {
     faults
 }
 
+/// Every test that the last column of a table with the head `test` or `proof` names is there: `policy::status::x` is
+/// `fn x` in src/policy/status.rs or its tests, `it::x` in tests/it.
+pub fn proofs(project: &Project) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (path, text) in &project.documents {
+        let mut in_table = false;
+        for (i, line) in text.lines().enumerate() {
+            let Some(cell) = line.strip_suffix('|').and_then(|l| l.rsplit('|').next()) else {
+                in_table = false;
+                continue;
+            };
+            in_table |= matches!(cell.trim(), "test" | "proof");
+            let spans = cell.split('`').skip(1).step_by(2).filter(|s| in_table && s.contains("::"));
+            for name in spans.filter(|name| !is_test(project, name)) {
+                faults.push(Fault { rule: "proof", path: path.clone(), line: i + 1, what: format!("no test {name}") });
+            }
+        }
+    }
+    faults
+}
+
+fn is_test(project: &Project, name: &str) -> bool {
+    let Some((place, name)) = name.rsplit_once("::") else { return false };
+    let inside = |source: &&Source| {
+        let parts = source.path.trim_end_matches(".rs").split('/');
+        let module: Vec<&str> = parts.filter(|p| !matches!(*p, "src" | "tests" | "main" | "lib")).collect();
+        format!("{}::", module.join("::")).starts_with(&format!("{place}::"))
+    };
+    let tests = |source: &Source| {
+        let functions = source.functions(source.tests());
+        functions.iter().any(|f| f.name == name && (f.whole.contains("#[test]") || f.whole.contains("#[tokio::test")))
+    };
+    project.sources.iter().filter(inside).any(tests)
+}
+
 /// Targets of `make x` in code: at the start of a line, after `$`, or in backticks.
 fn make_targets(line: &str) -> impl Iterator<Item = &str> {
     line.match_indices("make ").filter_map(|(at, _)| {
@@ -147,6 +182,25 @@ mod tests {
         assert_eq!(dependencies(&project).len(), 2);
         project.cargo_toml += "hyper = \"1\"\n";
         assert_eq!(dependencies(&project).len(), 2); // proptest has no line, and nothing names hyper
+    }
+
+    #[test]
+    fn documents_name_tests_that_exist() {
+        let code = "#[cfg(test)] mod tests { #[test] fn it_holds() {} fn no_test() {} }";
+        let mut project = Project::of(&[
+            ("src/policy/a.rs", code),
+            ("src/policy/b/tests/c.rs", "#[tokio::test(start_paused = true)]\nasync fn waits() {}"),
+            ("tests/it/main.rs", "#[test]\nfn all() {}"),
+        ]);
+        let good = ["policy::a::it_holds", "policy::b::waits", "policy::b::c::waits", "policy::it_holds", "it::all"];
+        let bad =
+            ["policy::a::waits", "policy::a::no_test", "it::it_holds", "poli::it_holds", "src::policy::a::it_holds"];
+        let row = |name: &str| format!("| P | says | `{name}`, `x.py` |\n");
+        let table = good.into_iter().chain(bad).map(row).collect::<String>();
+        let document =
+            format!("| a | `no::test` |\n\n| # | promise | proof |\n|---|---|---|\n{table}\n| b | `no::test` |\n");
+        project.documents = vec![("X.md".into(), document)];
+        assert_eq!(proofs(&project).iter().map(|f| f.line).collect::<Vec<_>>(), [10, 11, 12, 13, 14]);
     }
 
     #[test]

@@ -45,7 +45,8 @@ impl Project {
         for folder in ["src", "tests", "examples", "benches"] {
             collect(home, Path::new(folder), "rs", &mut files);
         }
-        let mut documents = vec!["README.md".to_owned(), "CONTRIBUTING.md".into(), "ARCHITECTURE.md".into()];
+        let mut documents = vec!["README.md".to_owned(), "CONTRIBUTING.md".into()];
+        documents.extend(["ARCHITECTURE.md", "SPECIFICATION.md"].map(str::to_owned));
         collect(home, Path::new("docs"), "md", &mut documents);
         Project {
             sources: with_test_modules(files.iter().map(|f| Source::of(f, &read(f))).collect()),

@@ -1,5 +1,5 @@
 //! The keeper dies, the program does not: successor, state file, and what is still known.
-use super::harness::{Bench, Console, Link, PATIENCE, alive, command, eventually, segments, spawn};
+use super::harness::{Bench, Console, Link, PATIENCE, alive, command, eventually, segments, send, spawn};
 use nix::sys::prctl;
 use std::os::fd::AsRawFd;
 use zlh::keeper::{
@@ -156,7 +156,7 @@ fn the_end_of_a_program_without_an_agent_waits_for_the_next_one() {
     bench.link = Link::new(std::os::unix::net::UnixStream::pair().unwrap().0);
     let record = bench.console().record().unwrap();
     let pid = record.pid;
-    unsafe { libc::kill(pid, libc::SIGTERM) };
+    send(pid, libc::SIGTERM);
     let console = bench.console();
     let told = eventually("recorded", || console.record().filter(|r| r.progress == Progress::Exited));
     assert!(bench.keeper.try_wait().unwrap().is_none(), "it stays to tell");
@@ -213,7 +213,7 @@ fn what_a_dead_keeper_had_not_written_its_successor_writes() {
     let pid = bench.link.launch(order);
     bench.wait_for("in the ring");
     bench.kill_keeper();
-    unsafe { libc::kill(pid, libc::SIGKILL) };
+    send(pid, libc::SIGKILL);
     // Whatever had reached the disk by then is taken back: the page says none of it had.
     let written = bench.log_dir().join(format!("{:020}.log", 0));
     let _ = std::fs::remove_file(&written);

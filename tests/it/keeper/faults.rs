@@ -1,5 +1,5 @@
 //! Full disks, broken frames, wrong peers, and a small bill while nothing happens.
-use super::harness::{Bench, Link, command, eventually, segments, spawn, status_field};
+use super::harness::{Bench, Link, command, eventually, segments, send, spawn, status_field};
 use nix::{
     mount::{MsFlags, mount, umount},
     unistd::{Gid, Uid},
@@ -169,7 +169,7 @@ fn signals_meant_for_others_do_not_end_it() {
     let mut bench = Bench::new();
     bench.link.hello();
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGPIPE, libc::SIGUSR1] {
-        unsafe { libc::kill(bench.keeper.id() as i32, signal) };
+        send(bench.keeper.id() as i32, signal);
         bench.link.hello();
     }
 }

@@ -98,6 +98,7 @@ impl Link {
             };
             for item in message.cmsgs().unwrap() {
                 if let ControlMessageOwned::ScmRights(raw) = item {
+                    // SAFETY: just received, so nobody else's.
                     self.fds.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
                 }
             }
@@ -298,6 +299,7 @@ pub fn spawn(dir: &Path, env: &[(&str, &str)]) -> (Child, Link) {
 pub fn command(dir: &Path, fd3: Option<RawFd>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zlh"));
     command.arg("keeper").arg("--dir").arg(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // SAFETY: async-signal-safe calls only.
     unsafe {
         command.pre_exec(move || {
             if let Some(fd) = fd3
@@ -326,10 +328,12 @@ impl Console {
             let file = OpenOptions::new().read(true).write(true).open(dir.join(layout::STATE_FILE)).ok()?;
             (file.metadata().ok()?.len() == layout::FILE_BYTES as u64).then_some(file)
         });
+        // SAFETY: shared on purpose; all that changes is read as atomics or checked by a sum.
         Console { map: unsafe { MmapMut::map_mut(&file).unwrap() } }
     }
 
     pub fn word(&self, at: usize) -> u64 {
+        // SAFETY: aligned by the layout and inside the mapping.
         unsafe { AtomicU64::from_ptr(self.map.as_ptr().add(at).cast_mut().cast()) }.load(Ordering::SeqCst)
     }
 
@@ -338,6 +342,7 @@ impl Console {
     }
 
     pub fn ring_doorbell(&self) {
+        // SAFETY: aligned by the layout and inside the mapping.
         unsafe { AtomicU32::from_ptr(self.map.as_ptr().add(layout::AT_DOORBELL).cast_mut().cast()) }
             .store(1, Ordering::SeqCst);
     }
@@ -378,6 +383,13 @@ impl Console {
 /// Polls until there is something, without a fixed wait.
 pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     eventually_now(PATIENCE, look).unwrap_or_else(|| panic!("never: {what}"))
+}
+
+/// Sends `signal` to exactly this process.
+pub fn send(pid: i32, signal: i32) {
+    assert!(pid > 1, "{pid} means more than one process");
+    let signal = nix::sys::signal::Signal::try_from(signal).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
 }
 
 /// A field of `/proc/<pid>/status`, trimmed.

@@ -1,5 +1,5 @@
 //! The init: real PID 1 of a namespace, with an agent whose deeds the test decides.
-use super::harness::{eventually, status_field};
+use super::harness::{eventually, send, status_field};
 use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -66,9 +66,9 @@ fn it_restarts_the_agent_reaps_orphans_forwards_signals_and_ends_with_it() {
         let children = children_of(&init.to_string());
         (children.len() == 1).then_some(())
     });
-    unsafe { libc::kill(init, libc::SIGUSR1) };
+    send(init, libc::SIGUSR1);
     eventually("forwarded", || lines(home.path()).contains(&"usr1".into()).then_some(()));
-    unsafe { libc::kill(init, libc::SIGTERM) };
+    send(init, libc::SIGTERM);
     assert_eq!(end_of(&mut unshare), Some(5));
     assert_eq!(lines(home.path()).last().map(String::as_str), Some("term"));
 }
@@ -83,7 +83,7 @@ fn an_agent_that_dies_of_the_forwarded_signal_is_not_started_again() {
         let agent = *children_of(&init.to_string()).first()?;
         status_field(agent, "Name").filter(|name| name == "sleep")
     });
-    unsafe { libc::kill(init, libc::SIGTERM) };
+    send(init, libc::SIGTERM);
     assert_eq!(end_of(&mut unshare), Some(128 + libc::SIGTERM));
     assert_eq!(lines(home.path()), ["start"]);
 }
