@@ -164,7 +164,7 @@ fn actors(settings: &Arc<Settings>) -> Result<(Status, GameServer), Failure> {
         .map_err(cannot("prepare the keeper"))?;
     let gauges = Arc::new(MachineGauges::new(settings, keeper.clone()));
     let identity = Identity {
-        vmid: settings.vmid.unwrap_or_default(),
+        vmid: settings.vmid,
         instance: InstanceId(uuid::Uuid::new_v4().to_string()),
         agent_version: VERSION.to_owned(),
     };

@@ -8,6 +8,7 @@ pub mod crashes;
 pub mod cursor;
 pub mod doctor;
 pub mod feed;
+mod http;
 pub mod logs;
 pub mod operations;
 pub mod players;

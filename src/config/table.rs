@@ -106,6 +106,7 @@ static TABLE: &[Setting] = settings! {
     "console.max_input_frame", "Largest input frame of a viewer.", |x| Slot::Size(&mut x.console.max_input_frame, 128..=1 << 20);
     "console.ping", "Ping period of a viewer's connection.", |x| Slot::Time(&mut x.console.ping, ms(1)..=HOUR);
     "console.stall", "A viewer that took nothing for this long is cut off.", |x| Slot::Time(&mut x.console.stall, ms(1)..=DAY);
+    "console.page_bytes", "Largest answer of GET /console/log.", |x| Slot::Size(&mut x.console.page_bytes, 4 << 10..=64 << 20);
     "console.columns", "Width of a new console.", |x| Slot::Count(&mut x.console.columns, 20..=1000);
     "console.rows", "Height of a new console.", |x| Slot::Count(&mut x.console.rows, 5..=1000);
 
@@ -120,10 +121,16 @@ static TABLE: &[Setting] = settings! {
     "limits.headers", "Most header lines of a request.", |x| Slot::Count(&mut x.limits.headers, 10..=1000);
     "limits.connections", "Connections at a time.", |x| Slot::Count(&mut x.limits.connections, 8..=100_000);
     "limits.header_timeout", "Time for a whole request head to arrive.", |x| Slot::Time(&mut x.limits.header_timeout, ms(10)..=HOUR);
+    "limits.body_timeout", "Time for a whole JSON request body to arrive.", |x| Slot::Time(&mut x.limits.body_timeout, ms(10)..=HOUR);
+    "limits.stall", "A client that takes no byte of an answer for this long is cut off.", |x| Slot::Time(&mut x.limits.stall, ms(10)..=HOUR);
+    "limits.drain", "Time open connections get to finish when the agent goes down.", |x| Slot::Time(&mut x.limits.drain, Duration::ZERO..=HOUR);
     "limits.command_timeout", "Time until a command is accepted or refused.", |x| Slot::Time(&mut x.limits.command_timeout, ms(10)..=HOUR);
     "limits.max_wait", "Longest ?wait= a client may ask for.", |x| Slot::Time(&mut x.limits.max_wait, ms(10)..=DAY);
     "limits.operations_kept", "Finished operations that can still be looked at.", |x| Slot::Count(&mut x.limits.operations_kept, 1..=10_000);
     "limits.crashes_kept", "Crash reports kept.", |x| Slot::Count(&mut x.limits.crashes_kept, 1..=1000);
+    "limits.crash_file_bytes", "Bytes read of a crash report or hs_err file that the server wrote.", |x| Slot::Size(&mut x.limits.crash_file_bytes, 4 << 10..=64 << 20);
+    "limits.watched_files", "Files (mods, plugins, configuration) remembered at each start, to say later what has changed.", |x| Slot::Count(&mut x.limits.watched_files, 0..=100_000);
+    "limits.watched_hash_bytes", "Bytes of large watched files read at each start to notice a change of their content.", |x| Slot::Size(&mut x.limits.watched_hash_bytes, 0..=16 << 30);
 
     "status.interval", "Period of the resource sample and of the event stream's heartbeat.", |x| Slot::Time(&mut x.status.interval, ms(10)..=HOUR);
     "runtime.worker_threads", "Threads that serve requests.", |x| Slot::Count(&mut x.runtime.worker_threads, 1..=64);

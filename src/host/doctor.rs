@@ -1,5 +1,6 @@
 //! Facts about this machine that only the doctor asks for. Everything is tried for real where that leaves no trace.
 use super::{
+    accounts,
     cgroup::{Limits, Places, WorkloadCgroup},
     clock,
     probe::{Transport, port_holders},
@@ -126,9 +127,7 @@ pub fn file(path: &Path) -> FileFacts {
 }
 
 pub fn account(name: &str) -> AccountFacts {
-    // Read here and not by libc, whose lookup of names loads plugins and fails in a static program.
-    let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let exists = accounts.lines().any(|line| line.split(':').next() == Some(name));
+    let exists = accounts::look_up(name).is_ok_and(|account| account.is_some());
     AccountFacts { name: name.to_owned(), exists, root: geteuid().is_root() }
 }
 

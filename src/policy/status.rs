@@ -15,7 +15,8 @@ use std::sync::Arc;
 /// What never changes within a life of the agent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Identity {
-    pub vmid: u32,
+    /// What the agent was told by its own settings; else the saved configuration says it.
+    pub vmid: Option<u32>,
     pub instance: InstanceId,
     pub agent_version: String,
 }
@@ -92,7 +93,7 @@ pub type Finding = (&'static str, bool, String);
 /// The snapshot of this moment, without a revision.
 pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
     let mut s = Snapshot { usage: parts.usage.clone(), timestamp: now.1.0.div_euclid(1000), ..Snapshot::default() };
-    fold_identity(&mut s, &parts.identity);
+    fold_identity(&mut s, parts);
     fold_process(&mut s, &parts.game, now.0);
     fold_readiness(&mut s, &parts.game);
     fold_crash(&mut s, &parts.game);
@@ -101,8 +102,9 @@ pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
     s
 }
 
-fn fold_identity(s: &mut Snapshot, identity: &Identity) {
-    s.vmid = identity.vmid;
+fn fold_identity(s: &mut Snapshot, Parts { identity, game, .. }: &Parts) {
+    let configured = || u32::try_from(game.config.as_ref()?.get("vmid")?.as_u64()?).ok();
+    s.vmid = identity.vmid.or_else(configured).unwrap_or_default();
     s.container_type = "game".into();
     s.instance_id = identity.instance.clone();
     s.agent_version = identity.agent_version.clone();
@@ -225,6 +227,18 @@ mod tests {
         assert_eq!(json["timestamp"], 1_234_567_890);
         assert_eq!((&json["readyError"], &json["installStep"]), (&"".into(), &"".into()));
         assert!(json["error"].is_null() && json["config"].is_object() && json["lastCrashLogTail"].is_array());
+    }
+
+    #[test]
+    fn the_vmid_is_the_agents_own_else_the_configurations() {
+        let mut parts = Parts::default();
+        assert_eq!(fold(&parts, NOW).vmid, 0);
+        parts.game.config = Some(serde_json::json!({"vmid": 5072}));
+        assert_eq!(fold(&parts, NOW).vmid, 5072);
+        parts.identity.vmid = Some(7);
+        assert_eq!(fold(&parts, NOW).vmid, 7);
+        (parts.identity.vmid, parts.game.config) = (None, Some(serde_json::json!({"vmid": -1})));
+        assert_eq!(fold(&parts, NOW).vmid, 0);
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! The agent's side of holding a workload, against real keepers and real processes.
+use crate::support::eventually;
 use bytes::Bytes;
 use std::{
     os::unix::fs::FileExt,
@@ -210,9 +211,5 @@ fn end(who: &Identity) {
 }
 
 async fn wait_until(mut done: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < until, "not in time");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    eventually("what was waited for", PATIENCE, async || done().then_some(())).await;
 }

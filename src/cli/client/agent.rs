@@ -46,15 +46,13 @@ impl Answer {
 
 impl Agent {
     pub fn new(target: Target) -> Result<Agent, Failure> {
-        // The provider is process-wide and set once; a second call finds it there.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(concat!("zlh-cli/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|e| Failure::Usage(format!("no HTTP client on this machine: {}", causes(&e))))?;
+            .user_agent(concat!("zlh-cli/", env!("CARGO_PKG_VERSION")));
+        let unreachable = |why| Failure::Unreachable { url: target.url.to_string(), why };
+        let http = super::http::client(&target.url, builder).map_err(unreachable)?;
         Ok(Agent { http, target })
     }
 

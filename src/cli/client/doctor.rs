@@ -16,6 +16,7 @@ use crate::{
     },
     policy,
 };
+use reqwest::redirect::Policy;
 use std::time::{Duration, Instant};
 
 pub async fn examine(session: &Session, args: DoctorArgs) -> Result<(), Failure> {
@@ -141,22 +142,36 @@ fn heap(argv: &[String]) -> Option<u64> {
 /// Asks for the catalog, and what time it is over there.
 async fn artifacts(url: &str) -> (Option<ArtifactFacts>, Option<i64>) {
     let began = Instant::now();
-    let asked = async {
-        let client = reqwest::Client::builder().timeout(ANSWER_TIMEOUT).build()?;
-        client.get(format!("{}/_catalog.json", url.trim_end_matches('/'))).send().await
-    };
-    let (catalog, ahead) = match asked.await {
-        Err(e) if e.is_timeout() => (Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())), None),
-        Err(e) => (Err(causes(&e)), None),
+    let (catalog, ahead) = match ask(&format!("{}/_catalog.json", url.trim_end_matches('/'))).await {
+        Err(why) => (Err(why), None),
         Ok(response) => {
             let ahead = response.headers().get("date").and_then(|d| d.to_str().ok()).and_then(ahead_of);
             match response.status() {
                 status if status.is_success() => (Ok(millis(began.elapsed())), ahead),
+                // Only from http to https; others were followed.
+                status if status.is_redirection() => {
+                    (Err("the server wants https: let artifacts_url begin with https://".into()), ahead)
+                }
                 status => (Err(format!("/_catalog.json: {status}")), ahead),
             }
         }
     };
     (Some(ArtifactFacts { url: url.to_owned(), catalog }), ahead)
+}
+
+async fn ask(url: &str) -> Result<reqwest::Response, String> {
+    let url = reqwest::Url::parse(url).map_err(|e| e.to_string())?;
+    let scheme = url.scheme().to_owned();
+    let same_scheme = Policy::custom(move |next| match next.url().scheme() == scheme {
+        true => Policy::default().redirect(next),
+        false => next.stop(),
+    });
+    let builder = reqwest::Client::builder().timeout(ANSWER_TIMEOUT).redirect(same_scheme);
+    let answer = super::http::client(&url, builder)?.get(url).send().await;
+    answer.map_err(|e| match e.is_timeout() {
+        true => format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()),
+        false => causes(&e),
+    })
 }
 
 fn millis(d: Duration) -> u64 {

@@ -1,7 +1,10 @@
 //! Account names to numbers. Looked up again only when the account files have changed: a crash loop launches often.
-use crate::{host::keeping::KeepingError, keeper::protocol::Identity};
-use nix::unistd::{User, geteuid, getgrouplist};
-use std::{collections::HashMap, ffi::CString, os::unix::fs::MetadataExt};
+use crate::{
+    host::{accounts, keeping::KeepingError},
+    keeper::protocol::Identity,
+};
+use nix::unistd::geteuid;
+use std::{collections::HashMap, os::unix::fs::MetadataExt};
 
 /// Inode, size and time of change of `/etc/passwd` and `/etc/group`.
 type Stamp = [(u64, u64, i64, i64); 2];
@@ -31,11 +34,9 @@ impl Accounts {
 }
 
 fn look_up(name: &str) -> Result<Identity, KeepingError> {
-    let failed = |e: nix::Error| KeepingError::Environment(format!("cannot look up account {name:?}: {e}"));
-    let user = User::from_name(name).map_err(failed)?.ok_or_else(|| KeepingError::NoSuchUser(name.to_owned()))?;
-    let c_name = CString::new(name).map_err(|_| KeepingError::NoSuchUser(name.to_owned()))?;
-    let groups = getgrouplist(&c_name, user.gid).map_err(failed)?;
-    Ok(Identity { uid: user.uid.as_raw(), gid: user.gid.as_raw(), groups: groups.iter().map(|g| g.as_raw()).collect() })
+    let failed = |e: std::io::Error| KeepingError::Environment(format!("cannot look up account {name:?}: {e}"));
+    let account = accounts::look_up(name).map_err(failed)?.ok_or_else(|| KeepingError::NoSuchUser(name.to_owned()))?;
+    Ok(Identity { uid: account.uid, gid: account.gid, groups: account.groups })
 }
 
 fn stamp() -> Stamp {

@@ -30,11 +30,11 @@ async fn the_doctor_looks_at_agent_and_machine() {
     });
     let (code, findings) = examine(&agent, &[]).await;
     let agents = finding(&findings, "agent");
-    assert_eq!(agents["health"], "warn");
+    assert_eq!(agents["status"], "warn");
     assert!(agents["found"].as_str().unwrap().contains("too long [stop_budget_exceeds_grace]"), "{agents}");
     assert_eq!(finding(&findings, "ports")["found"], "all free");
-    assert_eq!(finding(&findings, "terminal")["health"], "ok");
-    let ill = findings.iter().any(|f| f["health"] == "fail");
+    assert_eq!(finding(&findings, "terminal")["status"], "ok");
+    let ill = findings.iter().any(|f| f["status"] == "fail");
     assert_eq!(code, Some(i32::from(ill)), "{findings:?}");
     let trace = std::process::Command::new("find").args(["/sys/fs/cgroup", "-name", "zlh-doctor-*"]).output().unwrap();
     // Another test's doctor may be at work right now; ours has ended and so is gone for good.
@@ -55,12 +55,12 @@ async fn a_held_port_and_a_dead_artifact_server_are_failures() {
     let (code, findings) = examine(&agent, &["--set", &format!("artifacts_url=http://{dead}")]).await;
     assert_eq!(code, Some(1));
     let ports = finding(&findings, "ports");
-    assert_eq!(ports["health"], "fail");
+    assert_eq!(ports["status"], "fail");
     let holder = format!("TCP {port} (game) is held by");
     assert!(ports["found"].as_str().unwrap().contains(&holder), "{ports}");
     assert!(finding(&findings, "artifacts")["found"].as_str().unwrap().contains("Connection refused"));
     let memory = finding(&findings, "memory");
-    assert_eq!(memory["health"], "fail", "no machine has a TiB for this test: {memory}");
+    assert_eq!(memory["status"], "fail", "no machine has a TiB for this test: {memory}");
 }
 
 #[tokio::test]
@@ -71,11 +71,48 @@ async fn the_artifact_server_is_asked_for_its_catalog() {
     let url = format!("artifacts_url=http://{}/base", listener.local_addr().unwrap());
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
     let (_, findings) = examine(&agent, &["--set", &url]).await;
-    assert_eq!(finding(&findings, "artifacts")["health"], "ok", "{findings:?}");
+    assert_eq!(finding(&findings, "artifacts")["status"], "ok", "{findings:?}");
     assert!(finding(&findings, "clock")["found"].as_str().unwrap().contains("s off the artifact server"));
     server.abort();
     let ended = eventually("the server's end", super::PATIENCE, async || server.is_finished().then_some(())).await;
     assert_eq!(ended, ());
+}
+
+/// Where no certificate of an authority can be found.
+fn without_certificates(command: &mut tokio::process::Command) -> &mut tokio::process::Command {
+    command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent")
+}
+
+#[tokio::test]
+async fn a_machine_without_certificates_speaks_http_and_says_what_https_needs() {
+    let agent = Script::start().await;
+    let cure = "install the package ca-certificates";
+    let answer = without_certificates(&mut zlh(&agent, &["status"])).output().await.unwrap();
+    assert_eq!(answer.status.code(), Some(0), "{}", err(&answer));
+    let mut secure = zlh(&agent, &["--url", "https://127.0.0.1:9", "status"]);
+    let refused = without_certificates(&mut secure).output().await.unwrap();
+    assert_eq!((refused.status.code(), err(&refused).contains(cure)), (Some(3), true), "{}", err(&refused));
+    for (url, said) in [("http://127.0.0.1:9", "Connection refused"), ("https://127.0.0.1:9", cure)] {
+        let mut doctor = zlh(&agent, &["doctor", "--json", "--set", &format!("artifacts_url={url}")]);
+        let answer = without_certificates(&mut doctor).output().await.unwrap();
+        let findings: Vec<Value> = serde_json::from_slice(&answer.stdout).unwrap();
+        let found = finding(&findings, "artifacts")["found"].as_str().unwrap();
+        assert!(found.contains(said), "{url}: {found}");
+    }
+}
+
+#[tokio::test]
+async fn an_artifact_server_that_wants_https_is_named_so() {
+    let agent = Script::start().await;
+    let moved = async || axum::response::Redirect::temporary("https://127.0.0.1:9/_catalog.json");
+    let app = axum::Router::new().route("/_catalog.json", axum::routing::get(moved));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("artifacts_url=http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let (_, findings) = examine(&agent, &["--set", &url]).await;
+    let found = finding(&findings, "artifacts")["found"].as_str().unwrap();
+    assert!(found.contains("let artifacts_url begin with https://"), "{found}");
+    server.abort();
 }
 
 #[tokio::test]

@@ -9,11 +9,7 @@ async fn spare_at_hand(alive: &Alive) {
         let entries = std::fs::read_dir(&who).unwrap().flatten();
         entries.filter_map(|e| std::fs::read_to_string(e.path()).ok()).any(|t| t.contains(&format!("Pid:\t{pid}\n")))
     };
-    let until = Instant::now() + PATIENCE;
-    while !mine(alive.pid) {
-        assert!(Instant::now() < until, "the spare descriptors never came");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("the spare descriptors", PATIENCE, async || mine(alive.pid).then_some(())).await;
 }
 
 #[tokio::test]

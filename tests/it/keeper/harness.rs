@@ -1,4 +1,5 @@
 //! A keeper under test: spawned as the agent does it, spoken to in frames, cleaned up whatever happens.
+use crate::support::eventually_now;
 use memmap2::MmapMut;
 use nix::{
     cmsg_space,
@@ -14,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use zlh::keeper::{
     layout::{self, Progress, RunRecord},
@@ -373,15 +374,8 @@ impl Console {
 }
 
 /// Polls until there is something, without a fixed wait.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    eventually_now(PATIENCE, look).unwrap_or_else(|| panic!("never: {what}"))
 }
 
 /// A field of `/proc/<pid>/status`, trimmed.
