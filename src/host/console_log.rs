@@ -2,7 +2,8 @@
 //! older. Needs no keeper, no actor and no lock that a writer holds, so no viewer can slow the game.
 //!
 //! Every viewer has its own cursor (an absolute offset) and they share one doorbell: a small task that exists only while
-//! somebody waits. It rings at most every [`COALESCE`], so a flood of output costs a bounded number of wake-ups.
+//! somebody waits. Single lines ring it at once; more than [`BULK`] bytes at a time make it pause for [`COALESCE`], so a
+//! flood of output costs a bounded number of wake-ups.
 use super::keeper_state::{FromRing, KeeperState};
 use crate::{
     keeper::layout::STATE_FILE,
@@ -16,14 +17,18 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::{Notify, watch};
 
 mod segments;
 
-/// Shortest time between two wake-ups of all viewers. The first byte after a silence is not delayed.
-const COALESCE: Duration = Duration::from_millis(8);
+/// Output that came since the last wake-up and makes a pause worth its delay: no person reads that fast.
+const BULK: u64 = 8 << 10;
+/// The pause: at 90 MB/s, what a terminal can give at most, the ring holds three times as much.
+const COALESCE: Duration = Duration::from_millis(1);
+/// For how long the list of segments is believed: it changes when a megabyte has been written.
+const LISTED_FOR: Duration = Duration::from_millis(50);
 /// How often a read may find that what it looked for was just overwritten or deleted.
 const ATTEMPTS: usize = 16;
 
@@ -46,9 +51,17 @@ struct Shared {
     state_path: PathBuf,
     log_dir: PathBuf,
     state: Mutex<Option<Arc<KeeperState>>>,
+    listed: Mutex<Option<Listed>>,
     published: watch::Sender<LogRange>,
     rang: Notify,
     bell_is_served: AtomicBool,
+}
+
+/// First offset and end of the segments on disk, as of then.
+#[derive(Clone, Copy)]
+struct Listed {
+    at: Instant,
+    range: Option<(u64, u64)>,
 }
 
 impl ConsoleLog {
@@ -58,6 +71,7 @@ impl ConsoleLog {
             state_path: keeper_dir.join(STATE_FILE),
             log_dir: log_dir.to_owned(),
             state: Mutex::default(),
+            listed: Mutex::default(),
             published: watch::Sender::default(),
             rang: Notify::new(),
             bell_is_served: AtomicBool::new(false),
@@ -140,20 +154,32 @@ impl Shared {
     }
 
     fn range(&self) -> LogRange {
-        let disk = segments::range(&self.log_dir);
         let Some(state) = self.state() else {
-            let (start, end) = disk.unwrap_or_default();
+            let (start, end) = segments::range(&self.log_dir).unwrap_or_default();
             return LogRange { epoch: Epoch(0), start, end };
         };
         let head = state.head();
         let ring = state.oldest(head).min(head);
-        match disk {
+        match self.on_disk() {
             // Nothing was printed yet: the console goes on where the disk log ends.
             Some((start, end)) if head == state.ring_start() && end > head => {
                 LogRange { epoch: state.epoch(), start, end }
             }
             Some((start, _)) => LogRange { epoch: state.epoch(), start: start.min(ring), end: head },
             None => LogRange { epoch: state.epoch(), start: ring, end: head },
+        }
+    }
+
+    /// Asked for with every frame of every viewer, so the folder is not listed each time.
+    fn on_disk(&self) -> Option<(u64, u64)> {
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        match *listed {
+            Some(known) if known.at.elapsed() < LISTED_FOR => known.range,
+            _ => {
+                let range = segments::range(&self.log_dir);
+                *listed = Some(Listed { at: Instant::now(), range });
+                range
+            }
         }
     }
 
@@ -183,7 +209,9 @@ impl Shared {
                     () = self.published.closed() => if self.may_leave() { return },
                 }
             }
-            tokio::time::sleep(COALESCE).await;
+            if self.published.borrow().end.saturating_sub(before) > BULK {
+                tokio::time::sleep(COALESCE).await;
+            }
         }
     }
 
