@@ -1,6 +1,8 @@
 //! The real agent with its keeper and the fake game, seen through the API as a client sees it.
 mod config;
+mod lives;
 mod power;
+mod restarts;
 mod stops;
 
 use crate::support::{Agent, Sandbox};
@@ -10,11 +12,14 @@ use std::{
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 /// Longer than anything here takes on a busy machine; nothing waits this long when all is well.
 const SOON: Duration = Duration::from_secs(20);
+
+/// For what is meant to take some seconds.
+const LATER: Duration = Duration::from_secs(40);
 
 /// An agent that probes often, so that a test needs not wait for it. `flags` come last and win.
 fn quick(sandbox: &Sandbox, flags: &[&str]) -> Agent {
@@ -91,4 +96,15 @@ async fn command(agent: &Agent, line: &str) {
 fn warning<'a>(status: &'a Value, code: &str) -> Option<&'a str> {
     let warnings = status["warnings"].as_array().unwrap();
     warnings.iter().find(|w| w["code"] == code).map(|w| w["message"].as_str().unwrap())
+}
+
+/// Milliseconds since 1970 of a time on the wire.
+fn millis(time: &Value) -> i64 {
+    let text = time.as_str().unwrap_or_else(|| panic!("no time: {time}"));
+    assert!(text.len() == 24 && text.ends_with('Z'), "RFC 3339 UTC with milliseconds: {text}");
+    text.parse::<jiff::Timestamp>().unwrap().as_millisecond()
+}
+
+fn now() -> i64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64
 }

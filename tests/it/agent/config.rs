@@ -2,7 +2,12 @@
 use super::{SOON, command, files, free_port, on_port, outcome, quick, run, strs, warning, with};
 use crate::support::{Sandbox, eventually};
 use serde_json::{Value, json};
-use std::fs;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 #[tokio::test]
 async fn every_kind_of_readiness_is_reached() {
@@ -130,7 +135,9 @@ async fn a_bad_field_is_named_and_nothing_changes_on_disk() {
     let body = sandbox.fake_game_config(&[]);
     run(&agent, &body).await;
     assert_eq!(agent.post("/stop?wait=20s").await.status, 204);
-    let (before, config) = (files(&sandbox.root()), agent.status().await["config"].clone());
+    let state = sandbox.root().join("opt/zlh-agent/state");
+    let before = settled(&state).await;
+    let config = agent.status().await["config"].clone();
     let mut faults = vec![];
     for (field, value, named) in unusable() {
         let reply = agent.post_json("/config", &with(&body, json!({field: value}))).await;
@@ -143,9 +150,22 @@ async fn a_bad_field_is_named_and_nothing_changes_on_disk() {
     assert_eq!(faults, Vec::<String>::new());
     assert_eq!(agent.status().await["config"], config);
     assert_eq!(agent.status().await["state"], "idle");
-    let changed: Vec<_> = files(&sandbox.root()).into_iter().filter(|(p, b)| before.get(p) != Some(b)).collect();
+    let changed: Vec<_> = files(&state).into_iter().filter(|(p, b)| before.get(p) != Some(b)).collect();
     assert!(changed.is_empty(), "{:?}", changed.iter().map(|(path, _)| path).collect::<Vec<_>>());
     agent.finish().await;
+}
+
+/// The files once the last run has been cleared away and its outcome saved.
+async fn settled(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut last, mut since) = (files(folder), Instant::now());
+    eventually("no more writing", SOON, async || {
+        let now = files(folder);
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        (since.elapsed() > Duration::from_millis(500)).then(|| last.clone())
+    })
+    .await
 }
 
 #[tokio::test]
@@ -178,10 +198,11 @@ async fn secrets_stay_secret() {
     let token = sandbox.root().join("token");
     fs::write(&token, CANARIES[3]).unwrap();
     let agent = quick(&sandbox, &["--token-file", token.to_str().unwrap()]);
-    let words = format!("pw {} {} {} {}", CANARIES[0], CANARIES[1], CANARIES[2], CANARIES[3]);
+    let words = format!("print pw {} {} {} {}", CANARIES[0], CANARIES[1], CANARIES[2], CANARIES[3]);
     let secrets = json!({"steam_pass": CANARIES[0], "steam_auth": CANARIES[1], "admin_pass": CANARIES[2]});
-    let body = with(&sandbox.fake_game_config(&["--last-words", &words]), secrets);
-    run(&agent, &body).await;
+    let body = with(&sandbox.fake_game_config(&[]), secrets);
+    assert_eq!(run(&agent, &body).await["vmid"], 5100);
+    command(&agent, &words).await;
     command(&agent, "crash exit 3").await;
     agent.until("a classified crash", SOON, |s| !s["lastCrashClassification"].is_null()).await;
     let refused = agent.post_json("/config", &with(&body, json!({"admin_pass": [CANARIES[2]]}))).await;
@@ -192,7 +213,7 @@ async fn secrets_stay_secret() {
     }
     assert!(seen[2].contains("pw "), "the words are in the report: {}", seen[2]);
     eventually("the crash in the log", SOON, async || {
-        fs::read_to_string(sandbox.agent_log()).unwrap().contains("crash").then_some(())
+        fs::read_to_string(sandbox.agent_log()).unwrap().contains("the game crashed").then_some(())
     })
     .await;
     seen.push(fs::read_to_string(sandbox.agent_log()).unwrap());
