@@ -159,6 +159,8 @@ fn fold_config(s: &mut Snapshot, game: &GamePart) {
     s.warnings = game.warnings.clone();
     s.error = game.error.clone();
     s.config = game.config.clone().unwrap_or_else(|| serde_json::json!({}));
+    let vmid = s.config["vmid"].as_u64().and_then(|vmid| u32::try_from(vmid).ok());
+    s.vmid = vmid.unwrap_or(s.vmid); // an agent need not have been told at its start
 }
 
 /// May this revision stand for that moment? Its number and the time it was made do not count as a change.

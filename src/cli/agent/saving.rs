@@ -110,6 +110,9 @@ impl Files {
             Record::Config(body) => self.records.save(CONFIG, body, Durability::Machine),
             Record::Memory(memory) => self.records.save(MEMORY, memory, Durability::Machine),
             Record::Crash(report) => {
+                tracing::warn!(
+                    run = %report.run, reason = report.verdict.reason, decision = report.decision, "the game crashed"
+                );
                 // A report is for people: losing it to a power cut is no reason to wait for the disk.
                 self.crashes.save(&report.id, report, Durability::Process)?;
                 let names = self.crashes.names()?;

@@ -1,5 +1,5 @@
 //! A real agent as a child process, and plain calls to its API.
-use super::{Console, Sandbox, eventually};
+use super::{Console, Sandbox};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -13,8 +13,9 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Once, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
+use tokio::time::sleep;
 
 /// Builds are slow and machines are shared; a healthy agent takes a hundredth of this.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
@@ -122,12 +123,15 @@ impl Agent {
 
     /// Polls `/status` until it is as wanted, and returns it.
     pub async fn until(&self, what: &str, within: Duration, wanted: impl Fn(&Value) -> bool) -> Value {
-        let mut last = Value::Null;
-        let seen = eventually(what, within, async || {
-            last = self.status().await;
-            (wanted(&last)).then(|| last.clone())
-        });
-        seen.await
+        let deadline = Instant::now() + within;
+        loop {
+            let status = self.status().await;
+            if wanted(&status) {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "{what}: not within {within:?}; the last status: {status}");
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub async fn until_state(&self, state: &str, within: Duration) -> Value {
