@@ -19,3 +19,8 @@ fn plays(name: &str) {
 fn crash_loop() {
     plays("crash_loop");
 }
+
+#[test]
+fn oom() {
+    plays("oom");
+}
