@@ -24,3 +24,8 @@ fn crash_loop() {
 fn oom() {
     plays("oom");
 }
+
+#[test]
+fn flapping() {
+    plays("flapping");
+}
