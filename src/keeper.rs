@@ -150,7 +150,7 @@ fn take_lock() -> Result<(), SetUpError> {
         file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => {
                 // Held until the process ends, however it ends.
-                std::mem::forget(lock);
+                Box::leak(Box::new(lock));
                 return Ok(());
             }
             Err((_, Errno::EWOULDBLOCK)) if sys::boot_time() >= deadline => return Err(SetUpError::Locked),

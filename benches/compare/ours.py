@@ -15,8 +15,8 @@ COMMAND = os.environ.get("OURS_AGENT_CMD") or (
     BINARY and BINARY + " agent --root {dir} --listen 127.0.0.1:{port} --allow-unauthenticated {set}")
 HEADER = os.environ.get("OURS_HEADER", "")
 # A benchmark kills its workload thousands of times more often than a game may crash.
-NEVER_GIVE_UP = {"restart.backoff": ",".join(["0s"] * 500), "restart.jitter": "0", "restart.max_crashes_before_ready": "1000",
-                 "restart.max_crashes_per_hour": "100000"}
+NEVER_GIVE_UP = {"restart.backoff": ",".join(["0s"] * 64), "restart.reset_after": "1s", "restart.jitter": "0",
+                 "restart.max_crashes_before_ready": "1000", "restart.max_crashes_per_hour": "100000"}
 
 
 def there():

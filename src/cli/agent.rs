@@ -162,7 +162,7 @@ async fn live(settings: Arc<Settings>) -> Result<(), Failure> {
 fn actors(settings: &Arc<Settings>) -> Result<(Status, GameServer), Failure> {
     let keeper = KeeperClient::new(world::plan(settings).map_err(cannot("find the program's own file"))?)
         .map_err(cannot("prepare the keeper"))?;
-    let gauges = Arc::new(MachineGauges::new(settings));
+    let gauges = Arc::new(MachineGauges::new(settings, keeper.clone()));
     let identity = Identity {
         vmid: settings.vmid.unwrap_or_default(),
         instance: InstanceId(uuid::Uuid::new_v4().to_string()),

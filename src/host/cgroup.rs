@@ -110,8 +110,8 @@ impl WorkloadCgroup {
         let (v2, v1) = (self.unified.as_ref(), self.memory_v1.as_ref());
         let nanos = || figures::number(self.cpuacct_v1.as_ref(), "cpuacct.usage").map(Duration::from_nanos);
         Figures {
-            memory_bytes: figures::number(v2, "memory.current")
-                .or_else(|| figures::number(v1, "memory.usage_in_bytes")),
+            memory_bytes: figures::in_use(v2, "memory.current", "inactive_file")
+                .or_else(|| figures::in_use(v1, "memory.usage_in_bytes", "total_inactive_file")),
             memory_limit_bytes: figures::limit(v2, "memory.max")
                 .or_else(|| figures::limit(v1, "memory.limit_in_bytes")),
             memory_peak_bytes: figures::number(v2, "memory.peak")

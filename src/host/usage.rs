@@ -9,13 +9,30 @@ use std::{path::PathBuf, time::Duration};
 /// Where a workload's memory and CPU time can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Measured {
-    /// Files of its cgroup: v2 `memory.current`, `memory.stat`, `cpu.stat`, or v1 `memory.usage_in_bytes`,
-    /// `memory.stat`, `cpuacct.usage`.
-    Cgroup { memory: PathBuf, stat: Option<PathBuf>, cpu: PathBuf },
-    /// This process and all its descendants.
+    /// As its cgroup counts.
+    Counted { memory_bytes: u64, cpu: Duration },
+    /// This process and all its descendants, by a pass over all of /proc.
     Tree { pid: i32 },
     /// Nothing runs.
     Nothing,
+}
+
+/// Times of one source can be subtracted from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Cgroup,
+    Tree(i32),
+    Nothing,
+}
+
+impl Source {
+    fn of(measured: &Measured) -> Source {
+        match measured {
+            Measured::Counted { .. } => Source::Cgroup,
+            Measured::Tree { pid } => Source::Tree(*pid),
+            Measured::Nothing => Source::Nothing,
+        }
+    }
 }
 
 /// Takes one sample after the other.
@@ -24,7 +41,7 @@ pub struct UsageReader {
     disk: PathBuf,
     counters: Counters,
     /// Whose CPU time was last seen, when, and how much.
-    before: Option<(Measured, BootTime, Duration)>,
+    before: Option<(Source, BootTime, Duration)>,
 }
 
 impl UsageReader {
@@ -37,7 +54,7 @@ impl UsageReader {
     /// core. Blocking, but reads nothing except /proc, /sys and one statvfs.
     pub fn sample(&mut self, now: BootTime, measured: &Measured, memory_limit_bytes: u64) -> Usage {
         let (memory_bytes, cpu) = match measured {
-            Measured::Cgroup { memory, stat, cpu } => self.counters.cgroup(memory, stat.as_deref(), cpu),
+            Measured::Counted { memory_bytes, cpu } => (*memory_bytes, *cpu),
             Measured::Tree { pid } => self.counters.tree(*pid),
             Measured::Nothing => (0, Duration::ZERO),
         };
@@ -48,8 +65,9 @@ impl UsageReader {
     }
 
     fn cpu_percent(&mut self, now: BootTime, measured: &Measured, cpu: Duration) -> f64 {
-        let before = self.before.replace((measured.clone(), now, cpu));
-        let Some((_, then, used)) = before.filter(|(same, ..)| same == measured) else { return 0.0 };
+        let source = Source::of(measured);
+        let before = self.before.replace((source, now, cpu));
+        let Some((_, then, used)) = before.filter(|(same, ..)| *same == source) else { return 0.0 };
         let (spent, passed) = (cpu.saturating_sub(used), now.since(then));
         if passed.is_zero() { 0.0 } else { (spent.as_secs_f64() / passed.as_secs_f64() * 1000.0).round() / 10.0 }
     }
@@ -65,32 +83,16 @@ mod tests {
     }
 
     #[test]
-    fn both_dialects_of_cgroup_files_are_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let put = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            fs::write(&path, text).unwrap();
-            path
-        };
-        let v2 = Measured::Cgroup {
-            memory: put("memory.current", "1000000\n"),
-            stat: Some(put("memory.stat", "anon 5\ninactive_file 400000\n")),
-            cpu: put("cpu.stat", "usage_usec 1000000\nuser_usec 1\n"),
-        };
-        let mut reader = UsageReader::new(folder.path().into());
-        let first = reader.sample(at(0), &v2, 7);
+    fn what_the_cgroup_counts_becomes_a_share_of_a_core() {
+        let mut reader = UsageReader::new(std::env::temp_dir());
+        let counted = |cpu_ms| Measured::Counted { memory_bytes: 600_000, cpu: Duration::from_millis(cpu_ms) };
+        let first = reader.sample(at(0), &counted(1000), 7);
         assert_eq!((first.memory_bytes, first.cpu_percent, first.memory_limit_bytes), (600_000, 0.0, 7));
-        put("cpu.stat", "usage_usec 3500000\n");
-        assert_eq!(reader.sample(at(5000), &v2, 7).cpu_percent, 50.0);
+        assert_eq!(reader.sample(at(5000), &counted(3500), 7).cpu_percent, 50.0);
+        assert_eq!(reader.sample(at(6000), &counted(1), 7).cpu_percent, 0.0, "a counter that fell is no negative use");
         assert!(first.disk_free_bytes > 0 && first.disk_used_bytes > 0);
-
-        let v1 = Measured::Cgroup { memory: put("usage", "9\n"), stat: None, cpu: put("cpuacct", "2000000000\n") };
-        assert_eq!(reader.sample(at(6000), &v1, 0).cpu_percent, 0.0, "another workload begins anew");
-        put("cpuacct", "4000000000\n");
-        assert_eq!(reader.sample(at(7000), &v1, 0).cpu_percent, 200.0);
-        put("cpuacct", "1\n");
-        assert_eq!(reader.sample(at(8000), &v1, 0).cpu_percent, 0.0, "a counter that fell is no negative use");
         assert_eq!(reader.sample(at(9000), &Measured::Nothing, 0).memory_bytes, 0);
+        assert_eq!(reader.sample(at(9500), &counted(900), 0).cpu_percent, 0.0, "another source begins anew");
     }
 
     #[test]

@@ -98,6 +98,7 @@ fn start_session(slave: c_int) -> Step {
 }
 
 fn set_limits(max_files: u64, umask: u32) -> Step {
+    // SAFETY: reads one rlimit.
     let set = |what, limit: &libc::rlimit| unsafe { libc::setrlimit(what, limit) };
     let core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     check(LaunchStep::Limits, set(libc::RLIMIT_CORE, &core))?;

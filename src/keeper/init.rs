@@ -211,9 +211,10 @@ impl Signals {
     fn wait(&self, at_most: Option<Duration>) -> Event {
         let ts =
             at_most.map(|t| libc::timespec { tv_sec: t.as_secs() as libc::time_t, tv_nsec: t.subsec_nanos().into() });
-        // SAFETY: siginfo is plain data; all pointers outlive the call.
+        // SAFETY: siginfo is plain data.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         let number =
+            // SAFETY: all pointers outlive the call.
             unsafe { libc::sigtimedwait(self.0.as_ref(), &mut info, ts.as_ref().map_or(std::ptr::null(), |t| t)) };
         match Signal::try_from(number) {
             Ok(Signal::SIGCHLD) => Event::Children,

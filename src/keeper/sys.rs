@@ -45,8 +45,9 @@ pub enum Wait {
 /// Reaps any one child that has ended, without waiting.
 pub fn reap_one() -> Wait {
     let mut raw = 0;
-    // SAFETY: rusage is plain data; both pointers are valid for the call.
+    // SAFETY: rusage is plain data.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are valid for the call.
     let pid = unsafe { libc::wait4(-1, &mut raw, libc::WNOHANG, &mut usage) };
     match pid {
         0 => Wait::AllAlive,
@@ -82,17 +83,22 @@ pub fn reap(pid: i32) {
 
 /// Exit status of a process that need not be our child, once its parent has reaped it (Linux 6.15 and later).
 pub fn exit_info(pidfd: BorrowedFd<'_>) -> Option<WaitStatus> {
-    // SAFETY: pidfd_info is plain data of the size encoded in the ioctl number.
+    // SAFETY: pidfd_info is plain data.
     let mut info: libc::pidfd_info = unsafe { std::mem::zeroed() };
     info.mask = u64::from(libc::PIDFD_INFO_EXIT);
+    // SAFETY: writes one pidfd_info: its size is part of the ioctl's number.
     let done = unsafe { libc::ioctl(pidfd.as_raw_fd(), libc::PIDFD_GET_INFO as _, &mut info) };
     (done == 0 && info.mask & u64::from(libc::PIDFD_INFO_EXIT) != 0).then(|| WaitStatus::from_raw(info.exit_code))
 }
 
 pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
-    // SAFETY: a new descriptor that nobody else owns.
+    // SAFETY: no pointers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) }) }
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 /// Which process a pidfd stands for: -1 once that has been reaped, `None` if it is no pidfd.

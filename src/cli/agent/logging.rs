@@ -13,7 +13,9 @@ pub fn start(format: LogFormat) {
     // A panic in an actor is one line of the log, not sixty of a backtrace between other people's lines.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let what = panic.payload_as_str().unwrap_or("no message");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let what = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
         tracing::error!(%place, what, "panic");
     }));
 }

@@ -4,6 +4,7 @@ use std::{fs, path::PathBuf, time::Duration};
 /// What a workload's cgroup says now. `None`: this machine cannot tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
+    /// Without page cache that the kernel would give back.
     pub memory_bytes: Option<u64>,
     /// `None` also where no limit is set.
     pub memory_limit_bytes: Option<u64>,
@@ -21,6 +22,12 @@ const V1_NO_LIMIT: u64 = 1 << 62;
 
 pub(super) fn number(folder: Option<&PathBuf>, file: &str) -> Option<u64> {
     fs::read_to_string(folder?.join(file)).ok()?.trim().parse().ok()
+}
+
+/// Memory charged, less what `memory.stat` calls reclaimable under `cache`.
+pub(super) fn in_use(folder: Option<&PathBuf>, charged: &str, cache: &str) -> Option<u64> {
+    let cached = entry(folder, "memory.stat", cache).unwrap_or(0);
+    number(folder, charged).map(|all| all.saturating_sub(cached))
 }
 
 /// A limit, where `max` or v1's huge number mean none.
@@ -47,7 +54,11 @@ mod tests {
         put("memory.high", "1048576\n");
         put("memory.events", "low 0\noom 3\noom_kill 2\noom_group_kill 0\n");
         put("cpu.stat", "usage_usec x\n");
+        put("memory.current", "1000000\n");
+        put("memory.stat", "anon 5\ninactive_file 400000\n");
         let dir = Some(dir.path().to_owned());
+        assert_eq!(in_use(dir.as_ref(), "memory.current", "inactive_file"), Some(600_000));
+        assert_eq!(in_use(dir.as_ref(), "memory.current", "absent"), Some(1_000_000));
         assert_eq!(limit(dir.as_ref(), "memory.max"), None);
         assert_eq!(limit(dir.as_ref(), "memory.limit_in_bytes"), None);
         assert_eq!(limit(dir.as_ref(), "memory.high"), Some(1 << 20));

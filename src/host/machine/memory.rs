@@ -73,7 +73,8 @@ mod tests {
     #[test]
     fn the_least_limit_counts() {
         let meminfo = ("proc/meminfo", "MemFree: 1 kB\nMemTotal:       4096 kB\n");
-        let rows: [(&[(&str, &str)], Option<u64>); 5] = [
+        type Files<'a> = &'a [(&'a str, &'a str)];
+        let rows: [(Files<'_>, Option<u64>); 5] = [
             (&[meminfo], Some(4 << 20)),
             (
                 &[

@@ -159,8 +159,9 @@ async fn slow_and_silent_peers_cost_no_more_than_the_time_given() {
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
+            let mut drops = tokio::time::interval(Duration::from_millis(20));
             for byte in status_packet(&"x".repeat(9000)) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                drops.tick().await;
                 if stream.write_all(&[byte]).await.is_err() {
                     return;
                 }

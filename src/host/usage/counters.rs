@@ -18,20 +18,6 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Memory without the page cache that the kernel would give back, and CPU time.
-    pub fn cgroup(&mut self, memory: &Path, stat: Option<&Path>, cpu: &Path) -> (u64, Duration) {
-        let used = self.text(memory).and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0);
-        let cache = stat.and_then(|stat| value(self.text(stat)?, "inactive_file")).unwrap_or(0);
-        (used.saturating_sub(cache), self.cpu(cpu).unwrap_or_default())
-    }
-
-    /// v2 has a line in microseconds, v1 one number in nanoseconds.
-    fn cpu(&mut self, file: &Path) -> Option<Duration> {
-        let text = self.text(file)?;
-        let v2 = value(text, "usage_usec").map(Duration::from_micros);
-        v2.or_else(|| text.trim().parse().ok().map(Duration::from_nanos))
-    }
-
     pub fn tree(&mut self, pid: i32) -> (u64, Duration) {
         self.tree.measure(pid)
     }
@@ -55,13 +41,9 @@ fn read_into(file: &Path, buffer: &mut Vec<u8>) -> io::Result<()> {
 /// Bytes used and bytes free to ordinary accounts.
 pub fn disk(path: &Path) -> (u64, u64) {
     let Ok(about) = statvfs(path) else { return (0, 0) };
-    let size = about.fragment_size() as u64;
-    let used = about.blocks().saturating_sub(about.blocks_free()) as u64;
-    (used * size, about.blocks_available() as u64 * size)
-}
-
-fn value(text: &str, key: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+    let size = about.fragment_size();
+    let used = about.blocks().saturating_sub(about.blocks_free());
+    (used * size, about.blocks_available() * size)
 }
 
 fn traffic(text: &str) -> (u64, u64) {
@@ -83,12 +65,5 @@ mod tests {
                     eth0: 10 1 0 0 0 0 0 0 20 1 0 0 0 0 0 0\n  eth1:5 1 0 0 0 0 0 0 7 1 0 0 0 0 0 0\n";
         assert_eq!(traffic(text), (15, 27));
         assert_eq!(traffic("nonsense: x"), (0, 0));
-    }
-
-    #[test]
-    fn a_key_is_matched_whole() {
-        let text = "total_inactive_file 7\ninactive_file_x 8\ninactive_file 9\n";
-        assert_eq!(value(text, "inactive_file"), Some(9));
-        assert_eq!(value(text, "absent"), None);
     }
 }

@@ -92,17 +92,17 @@ fn an_adopted_run_hears_signals_and_its_tree_ends() {
     let run = order.run;
     let pid = bench.link.launch(order);
     bench.wait_for(" up\n");
-    let sleep: i32 = bench.console().text().split(' ').next().unwrap().parse().unwrap();
+    let sleeper: i32 = bench.console().text().split(' ').next().unwrap().parse().unwrap();
     let record = bench.console().record().unwrap();
     let fds = fds_of(&mut bench.link);
     replace_keeper(&mut bench, &record, &fds);
     bench.link.signal(run, libc::SIGTERM, Scope::Leader);
     bench.wait_for("term\n");
-    assert!(alive(sleep));
+    assert!(alive(sleeper));
     let next = bench.shell("true");
     assert_eq!(bench.link.launch_fails(next).1, libc::EBUSY);
     bench.link.signal(run, 0, Scope::Tree);
-    for pid in [pid, sleep] {
+    for pid in [pid, sleeper] {
         let pid = nix::unistd::Pid::from_raw(pid);
         eventually("reaped", || {
             use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -111,7 +111,7 @@ fn an_adopted_run_hears_signals_and_its_tree_ends() {
     }
     bench.link.exited();
     bench.link.tree_empty(run);
-    assert!(!alive(sleep));
+    assert!(!alive(sleeper));
     let next = bench.shell("echo next");
     assert_eq!(bench.run(next).1, "next\n");
 }
