@@ -40,7 +40,7 @@ async fn play() -> Play {
             told_by_the_log(&stage, &game).await?;
         }
     }
-    println!("\nAs promised: an end for lack of memory is called that, for sure, with advice.");
+    println!("\nAs promised: an end for lack of memory is called that, with advice.");
     Ok(())
 }
 
@@ -68,7 +68,7 @@ async fn configure(stage: &Stage, command: &[&str]) -> Play {
 /// Waits for the death and its report, shows it, and insists on what holds on every machine.
 async fn crash(stage: &Stage) -> Play<Value> {
     let understood = |status: &Value| !status["lastCrashClassification"].is_null();
-    let status = stage.follow("a crash", Duration::from_secs(60), understood).await?;
+    let status = stage.follow("a crash", Duration::from_secs(20), understood).await?;
     let report = stage.last_crash().await?;
     for key in ["classification", "code", "confidence", "reason", "hint", "exitCode", "signal", "decision"] {
         println!("{key:>15}  {}", report[key].to_string().trim_matches('"'));
