@@ -29,3 +29,8 @@ fn oom() {
 fn flapping() {
     plays("flapping");
 }
+
+#[test]
+fn agent_killed() {
+    plays("agent_killed");
+}
