@@ -27,6 +27,8 @@ pub struct Parts {
     pub identity: Identity,
     pub game: GamePart,
     pub usage: Usage,
+    /// What the machine cannot give.
+    pub machine: Vec<Warning>,
 }
 
 /// What the GameServerActor says.
@@ -99,6 +101,7 @@ pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
     fold_crash(&mut s, &parts.game);
     fold_operation(&mut s, &parts.game);
     fold_config(&mut s, &parts.game);
+    s.warnings.extend(parts.machine.iter().cloned());
     s
 }
 
@@ -159,8 +162,6 @@ fn fold_config(s: &mut Snapshot, game: &GamePart) {
     s.warnings = game.warnings.clone();
     s.error = game.error.clone();
     s.config = game.config.clone().unwrap_or_else(|| serde_json::json!({}));
-    let vmid = s.config["vmid"].as_u64().and_then(|vmid| u32::try_from(vmid).ok());
-    s.vmid = vmid.unwrap_or(s.vmid); // an agent need not have been told at its start
 }
 
 /// May this revision stand for that moment? Its number and the time it was made do not count as a change.
@@ -252,6 +253,14 @@ mod tests {
         let (a, b) = (fold(&up, NOW), fold(&up, later));
         assert_eq!((a.uptime_seconds, b.uptime_seconds), (42, 47));
         assert!(!says_the_same(&a, &b));
+    }
+
+    #[test]
+    fn what_the_machine_cannot_give_stands_among_the_warnings() {
+        let warning = |code: &str| Warning { code: code.into(), message: "a sentence".into() };
+        let game = GamePart { warnings: vec![warning("hang")], ..GamePart::default() };
+        let parts = Parts { game, machine: vec![warning("cgroup_memory_unavailable")], ..Parts::default() };
+        assert_eq!(fold(&parts, NOW).warnings, [warning("hang"), warning("cgroup_memory_unavailable")]);
     }
 
     #[test]
