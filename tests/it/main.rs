@@ -3,6 +3,7 @@
 mod agent;
 mod cli;
 mod crash_real;
+mod faults;
 mod host_keeper;
 mod house;
 mod keeper;
