@@ -159,7 +159,7 @@ fn size(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
 }
 
 fn size_text(bytes: u64) -> String {
-    let fits = UNITS[..3].iter().zip(["GiB", "MiB", "KiB"]).find(|((_, f), _)| bytes >= *f && bytes % f == 0);
+    let fits = UNITS[..3].iter().zip(["GiB", "MiB", "KiB"]).find(|((_, f), _)| bytes >= *f && bytes.is_multiple_of(*f));
     fits.map_or(bytes.to_string(), |((_, factor), name)| format!("{}{name}", bytes / factor))
 }
 

@@ -55,9 +55,9 @@ fn read_into(file: &Path, buffer: &mut Vec<u8>) -> io::Result<()> {
 /// Bytes used and bytes free to ordinary accounts.
 pub fn disk(path: &Path) -> (u64, u64) {
     let Ok(about) = statvfs(path) else { return (0, 0) };
-    let size = about.fragment_size() as u64;
-    let used = about.blocks().saturating_sub(about.blocks_free()) as u64;
-    (used * size, about.blocks_available() as u64 * size)
+    let size = about.fragment_size();
+    let used = about.blocks().saturating_sub(about.blocks_free());
+    (used * size, about.blocks_available() * size)
 }
 
 fn value(text: &str, key: &str) -> Option<u64> {
