@@ -1,3 +1,5 @@
 //! Who remembers and waits: one actor a concern, supervised by the root actor.
 pub mod game_server;
+pub mod root;
+pub mod slot;
 pub mod status;

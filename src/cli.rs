@@ -1,1 +1,21 @@
 //! Who starts it all: command line, composition roots, client commands.
+pub mod agent;
+pub mod args;
+pub mod client;
+pub mod failure;
+pub mod show;
+pub mod target;
+pub mod terminal;
+
+use args::{Arguments, Verb};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Reads the command line, does what it says, and says how that went (`--help` lists the exit codes).
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.verb {
+        Verb::Agent(args) => agent::run(args::AgentArgs { token_file: arguments.client.token_file, ..args }),
+        Verb::Client(verb) => client::run(arguments.client, verb),
+    }
+}

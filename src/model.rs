@@ -1,6 +1,7 @@
 //! What there is: plain data every room may name. No I/O, no clock, no async.
 pub mod console;
 pub mod crash;
+pub mod doctor;
 pub mod exit;
 pub mod game;
 pub mod glob;
@@ -8,6 +9,7 @@ pub mod ids;
 pub mod machine;
 pub mod operation;
 pub mod phase;
+pub mod plain_text;
 pub mod refusal;
 pub mod settings;
 pub mod snapshot;

@@ -1,2 +1,9 @@
 //! What we decide: pure functions and state machines. Time and chance come in as arguments.
+pub mod crash;
+pub mod doctor;
+pub mod game_server;
 pub mod launch;
+pub mod operations;
+pub mod readiness;
+pub mod restart;
+pub mod status;

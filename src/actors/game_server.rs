@@ -1,19 +1,59 @@
-//! GameServerActor: one supervised game server. (Interface agreed first; the actor follows.)
-use crate::model::{
-    console::LogRange,
-    exit::ExitStatus,
-    ids::{OperationId, RunId},
-    phase::State,
-    refusal::Refusal,
+//! GameServerActor: one supervised game server. It remembers, waits and acts; `policy::game_server` decides.
+//!
+//! ```text
+//!  HTTP ── GameServer (handle) ──Ask──►┌─────────────────┐──effects──► World: disk, server root, probes, crash engine
+//!                                      │ GameServerActor │            Keeping: launch, signal, input
+//!  tasks, timers, keeper ────Fact─────►│   (Machine)     │◄──facts─── both, each fact with its run or ticket
+//!  root ───────────────────Ping───────►└─────────────────┘──part────► StatusAggregator, Console
+//! ```
+//! I promise (each tested in `game_server/tests.rs`):
+//! - a command is answered within `limits.command_timeout`, and what I acknowledged is on disk;
+//! - I never wait inside a handler: whatever takes time is a task that reports exactly one fact;
+//! - if I panic, freeze or return an error the root replaces me; my successor takes the same path as a new agent, finds
+//!   the run and goes on, and neither the game nor its console notices;
+//! - what is published never shows a state that I do not know.
+//!
+//! I do not: fork or wait for processes (the keeper does), move console bytes (the [`Console`] does, without me),
+//! decide anything by looking at a phase (the machine does), or say how an operation ended other than in the status.
+mod console;
+mod perform;
+#[cfg(test)]
+mod script;
+#[cfg(test)]
+mod tests;
+pub mod world;
+
+pub use console::{Chunk, Console, RunEnd};
+
+use crate::{
+    actors::{
+        root::{Child, Spawn},
+        slot::{Slot, Unanswered},
+        status::Status,
+    },
+    model::{ids::OperationId, phase::State as Shown, refusal::Refusal, settings::Settings, snapshot::Players},
+    policy::{
+        game_server::{
+            Machine,
+            command::{Command, Leaving},
+            effect::Effect,
+            fact::{Fact, Reply, Ticket},
+        },
+        operations::By,
+        status::GamePart,
+    },
 };
-use bytes::Bytes;
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::task::{AbortHandle, JoinSet};
+use world::World;
 
 /// A command was taken; what becomes of it is seen in the operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Accepted {
     /// `None` when nothing had to be done (start while running, stop while stopped).
     pub operation: Option<OperationId>,
-    pub state: State,
+    pub state: Shown,
 }
 
 /// Why there is no [`Accepted`].
@@ -28,82 +68,231 @@ pub enum Denied {
 
 /// Handle to the GameServerActor; survives the actor's own restarts.
 #[derive(Clone)]
-pub struct GameServer {}
+pub struct GameServer {
+    slot: Slot<Message>,
+    world: Arc<dyn World>,
+    settings: Arc<Settings>,
+    status: Status,
+    console: Console,
+}
 
 impl GameServer {
+    /// The handle exists before the actor: give [`GameServer::child`] to the root.
+    pub fn new(world: Arc<dyn World>, settings: Arc<Settings>, status: Status) -> GameServer {
+        let slot = Slot::default();
+        let size = (settings.console.columns, settings.console.rows);
+        let console = Console::new(world.clone(), slot.clone(), size);
+        GameServer { slot, world, settings, status, console }
+    }
+
+    /// How the root brings the actor to life, again and again.
+    pub fn child(&self) -> Child {
+        let (mold, pinged) = (self.clone(), self.slot.clone());
+        let spawn: Spawn = Arc::new(move |root| Box::pin(mold.clone().spawn(root)));
+        Child::new(
+            "game_server",
+            spawn,
+            Arc::new(move |within| {
+                let slot = pinged.clone();
+                Box::pin(async move { slot.call(within, Message::Ping).await.is_ok() })
+            }),
+        )
+    }
+
+    async fn spawn(self, root: ractor::ActorCell) -> Result<ractor::ActorCell, ractor::SpawnErr> {
+        let GameServer { slot, world, settings, status, console } = self;
+        let actor = GameServerActor { world, settings, status, console };
+        let (actor, _) = Actor::spawn_linked(None, actor, (), root).await?;
+        slot.put(actor.clone());
+        Ok(actor.get_cell())
+    }
+
     /// `body`: the whole `/config` request as JSON. Validated here; a [`Refusal::Unusable`] names the field and nothing was changed.
     pub async fn configure(&self, body: serde_json::Value, holder: &str) -> Result<Accepted, Denied> {
-        todo!("{body}{holder}")
+        let judged = tokio::time::timeout(self.settings.limits.command_timeout, self.world.resolve(body)).await;
+        let resolved = judged.map_err(|_| Denied::Busy)?.map_err(Denied::Refused)?;
+        self.ask(Command::Configure(Arc::new(resolved), self.by(holder))).await
     }
+
     pub async fn start(&self, holder: &str) -> Result<Accepted, Denied> {
-        todo!("{holder}")
+        self.ask(Command::Start(self.by(holder))).await
     }
+
     pub async fn stop(&self, holder: &str) -> Result<Accepted, Denied> {
-        todo!("{holder}")
+        self.ask(Command::Stop(self.by(holder))).await
     }
+
     pub async fn restart(&self, holder: &str) -> Result<Accepted, Denied> {
-        todo!("{holder}")
+        self.ask(Command::Restart(self.by(holder))).await
     }
+
     pub async fn kill(&self, holder: &str) -> Result<Accepted, Denied> {
-        todo!("{holder}")
+        self.ask(Command::Kill(self.by(holder))).await
     }
+
     /// One console line without newline, already checked by the caller; goes to the game's console input (PTY, econ, fifo).
     pub async fn command(&self, line: String) -> Result<(), Denied> {
-        todo!("{line}")
+        let said = self.console.say(line);
+        tokio::time::timeout(self.settings.limits.command_timeout, said).await.unwrap_or(Err(Denied::Busy))
     }
+
     /// Players by a server-list ping made now; `None` where the game cannot tell.
-    pub async fn players(&self) -> Result<Option<crate::model::snapshot::Players>, Denied> {
-        todo!()
+    pub async fn players(&self) -> Result<Option<Players>, Denied> {
+        let (_, spec) = self.console.listening().ok_or(Denied::Refused(Refusal::NotRunning))?;
+        let asked = self.world.players(spec);
+        tokio::time::timeout(self.settings.ready.timeout, asked).await.map_err(|_| Denied::Busy)
     }
+
     pub fn console(&self) -> Console {
-        todo!()
+        self.console.clone()
+    }
+
+    /// The agent goes down: resolves when the actor has ended in order, or `within` is over (`Busy`).
+    pub async fn shut_down(&self, leaving: Leaving, within: Duration) -> Result<(), Denied> {
+        let actor = self.slot.current().ok_or(Denied::Gone)?;
+        self.ask(Command::Shutdown(leaving)).await?;
+        actor.get_cell().wait(Some(within)).await.map_err(|_| Denied::Busy)
+    }
+
+    async fn ask(&self, command: Command) -> Result<Accepted, Denied> {
+        let within = self.settings.limits.command_timeout;
+        match self.slot.call(within, |reply| Message::Ask(command, reply)).await {
+            Ok(answer) => answer.map_err(Denied::Refused),
+            Err(Unanswered::Late) => Err(Denied::Busy),
+            Err(Unanswered::Gone) => Err(Denied::Gone),
+        }
+    }
+
+    fn by(&self, holder: &str) -> By {
+        By { id: self.world.operation_id(), holder: holder.to_owned() }
     }
 }
 
-/// Bytes of the console log.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Chunk {
-    /// Absolute offset of the first byte; larger than asked for when older bytes are no longer kept.
-    pub from: u64,
-    pub bytes: Bytes,
+type Answer = RpcReplyPort<Result<Accepted, Refusal>>;
+
+/// What reaches the actor.
+pub(crate) enum Message {
+    /// First message to self: `pre_start` does nothing that can hang.
+    Awaken,
+    /// The world wants something.
+    Ask(Command, Answer),
+    /// Something I started reports.
+    Fact(Fact),
+    Ping(RpcReplyPort<()>),
+    #[cfg(test)]
+    Panic,
+    #[cfg(test)]
+    Freeze,
 }
 
-/// The last run's end, for the `exit` frame.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RunEnd {
-    pub run: RunId,
-    pub status: ExitStatus,
+struct GameServerActor {
+    world: Arc<dyn World>,
+    settings: Arc<Settings>,
+    status: Status,
+    console: Console,
 }
 
-/// Read and write access to one console. Reading never involves an actor or the keeper; each viewer has its own cursor.
-#[derive(Clone)]
-pub struct Console {}
+struct State {
+    machine: Machine,
+    /// Answers that wait for the disk.
+    promised: BTreeMap<Ticket, (Answer, Accepted)>,
+    timers: BTreeMap<Ticket, AbortHandle>,
+    /// Dropped with the actor, and every task with it.
+    tasks: JoinSet<()>,
+    shown: Option<GamePart>,
+}
 
-impl Console {
-    pub fn range(&self) -> LogRange {
-        todo!()
+impl Actor for GameServerActor {
+    type Msg = Message;
+    type State = State;
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<Message>, _: ()) -> Result<State, ActorProcessingErr> {
+        let machine = Machine::new(self.settings.clone());
+        let (promised, timers, tasks) = (BTreeMap::new(), BTreeMap::new(), JoinSet::new());
+        Ok(State { machine, promised, timers, tasks, shown: None })
     }
-    /// Up to `max` bytes from `from` on: from the ring, or from disk for a viewer that lags behind it.
-    pub async fn read(&self, from: u64, max: usize) -> std::io::Result<Chunk> {
-        todo!("{from}{max}")
+
+    async fn post_start(&self, me: ActorRef<Message>, _: &mut State) -> Result<(), ActorProcessingErr> {
+        Ok(me.cast(Message::Awaken)?)
     }
-    /// Resolves when bytes past `offset` exist or the epoch is another one.
-    pub async fn past(&self, epoch: crate::model::console::Epoch, offset: u64) -> LogRange {
-        todo!("{epoch:?}{offset}")
+
+    async fn handle(
+        &self,
+        me: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Awaken => self.awaken(&me, state),
+            Message::Ask(command, reply) => self.on_ask(&me, state, command, reply),
+            Message::Fact(fact) => self.on_fact(&me, state, fact),
+            Message::Ping(reply) => answer(reply, ()),
+            #[cfg(test)]
+            Message::Panic => panic!("injected"),
+            #[cfg(test)]
+            Message::Freeze => std::future::pending::<()>().await,
+        }
+        self.publish(state);
+        Ok(())
     }
-    /// Ends of runs, newest value only.
-    pub fn ends(&self) -> tokio::sync::watch::Receiver<Option<RunEnd>> {
-        todo!()
+}
+
+impl GameServerActor {
+    fn awaken(&self, me: &ActorRef<Message>, state: &mut State) {
+        let effects = state.machine.awaken();
+        self.carry_out(me, state, effects);
     }
-    /// Raw bytes for the PTY.
-    pub async fn write(&self, bytes: Bytes) -> Result<(), Denied> {
-        todo!("{bytes:?}")
+
+    fn on_ask(&self, me: &ActorRef<Message>, state: &mut State, command: Command, reply: Answer) {
+        let decision = match state.machine.on_command(self.world.now(), command) {
+            Ok(decision) => decision,
+            Err(refusal) => return answer(reply, Err(refusal)),
+        };
+        let accepted = Accepted { operation: decision.operation, state: decision.state };
+        match decision.durable {
+            Some(ticket) => _ = state.promised.insert(ticket, (reply, accepted)),
+            None => answer(reply, Ok(accepted)),
+        }
+        self.carry_out(me, state, decision.effects);
     }
-    pub fn resize(&self, columns: u16, rows: u16) {
-        todo!("{columns}{rows}")
+
+    fn on_fact(&self, me: &ActorRef<Message>, state: &mut State, fact: Fact) {
+        if let Fact::Reply(ticket, Reply::Stored(_)) = &fact
+            && let Some((reply, accepted)) = state.promised.remove(ticket)
+        {
+            answer(reply, Ok(accepted));
+        }
+        let effects = state.machine.on_fact(self.world.now(), fact);
+        self.carry_out(me, state, effects);
     }
-    /// (columns, rows) last set.
-    pub fn size(&self) -> (u16, u16) {
-        todo!()
+
+    /// Performs the effects, then lets go of timers and tasks that no longer matter.
+    fn carry_out(&self, me: &ActorRef<Message>, state: &mut State, effects: Vec<Effect>) {
+        self.perform(me, state, effects);
+        let State { machine, timers, tasks, .. } = state;
+        timers.retain(|ticket, timer| {
+            let awaited = machine.awaits_timer(*ticket);
+            if !awaited {
+                timer.abort();
+            }
+            awaited
+        });
+        while tasks.try_join_next().is_some() {}
     }
+
+    /// Once per message, and only what changed.
+    fn publish(&self, state: &mut State) {
+        self.console.update(state.machine.listening(), state.machine.last_end());
+        let part = state.machine.part();
+        if state.shown.as_ref() != Some(&part) {
+            self.status.publish_game(part.clone());
+            state.shown = Some(part);
+        }
+    }
+}
+
+/// The caller may have given up waiting; then nobody needs the answer.
+fn answer<T: Send + 'static>(reply: RpcReplyPort<T>, value: T) {
+    _ = reply.send(value);
 }

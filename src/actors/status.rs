@@ -1,8 +1,33 @@
-//! StatusAggregator: single writer of the published status. (Interface agreed first; the actor follows.)
-use crate::model::{crash::CrashReport, operation::Operation, snapshot::Snapshot};
+//! StatusAggregator: single writer of the published status.
+//!
+//! ```text
+//!  actors ──part (newest only)──►┌──────────────────┐
+//!  sampler ──usage every─────────►│ StatusAggregator │──watch<Arc<Published>>──► StatusReader: /status, /events, /ready
+//!            status.interval      └──────────────────┘
+//! ```
+//! I promise: a revision is never taken back and rises by one with each visible change, also across my own restarts;
+//! the JSON of a revision is made once; readers never wait for me; I wake up for a changed part and for a sample every
+//! `status.interval`, and for nothing else.
+//!
+//! I do not: decide what the status says (`policy::status` does) or keep history.
+use crate::{
+    actors::{
+        root::{Child, Spawn},
+        slot::Slot,
+    },
+    model::{
+        crash::CrashReport,
+        operation::Operation,
+        snapshot::{Snapshot, Usage},
+        time::{BootTime, WallTime},
+    },
+    policy::status::{Finding, GamePart, Identity, Parts, findings, fold, revise, says_the_same},
+};
 use bytes::Bytes;
-use std::sync::Arc;
-use tokio::sync::watch;
+use futures_util::future::BoxFuture;
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinSet};
 
 /// One revision of everything readers may see, with the JSON of `/status` ready to serve.
 #[derive(Clone, Debug)]
@@ -24,8 +49,9 @@ pub struct Check {
     pub name: String,
     pub ok: bool,
     pub detail: String,
+    /// Since when it has been so.
     #[schema(value_type = String, format = DateTime)]
-    pub at: crate::model::time::WallTime,
+    pub at: WallTime,
 }
 
 /// Reads the newest revision without asking any actor; clones share one channel.
@@ -50,3 +76,176 @@ impl StatusReader {
         newer.unwrap_or_else(|_| self.current())
     }
 }
+
+/// What the aggregator asks of the machine.
+pub trait Gauges: Send + Sync + 'static {
+    fn now(&self) -> (BootTime, WallTime);
+    /// What the workload and its disk use now; resolves within a second. `pid`: its main process, if it lives.
+    fn usage(&self, pid: Option<i32>) -> BoxFuture<'static, Usage>;
+}
+
+/// Handle for those who have something to say; survives the actor's own restarts.
+#[derive(Clone)]
+pub struct Status {
+    slot: Slot<Message>,
+    shared: Arc<Shared>,
+}
+
+/// Outlives the actor: what was said last, and what was published last.
+struct Shared {
+    identity: Identity,
+    gauges: Arc<dyn Gauges>,
+    interval: Duration,
+    game: watch::Sender<GamePart>,
+    published: watch::Sender<Arc<Published>>,
+}
+
+impl Status {
+    /// `interval`: `status.interval`.
+    pub fn new(identity: Identity, gauges: Arc<dyn Gauges>, interval: Duration) -> Result<Status, serde_json::Error> {
+        let game = GamePart { recovering: true, ..GamePart::default() };
+        let parts = Parts { identity: identity.clone(), game: game.clone(), usage: Usage::default() };
+        let now = gauges.now();
+        let first = published(fold(&parts, now), &parts, &[], now.1)?;
+        let (game, published) = (watch::Sender::new(game), watch::Sender::new(Arc::new(first)));
+        let shared = Shared { identity, gauges, interval, game, published };
+        Ok(Status { slot: Slot::default(), shared: Arc::new(shared) })
+    }
+
+    pub fn reader(&self) -> StatusReader {
+        StatusReader::new(self.shared.published.subscribe())
+    }
+
+    /// The game server's part has changed. Never blocks; only the newest part counts.
+    pub fn publish_game(&self, part: GamePart) {
+        self.shared.game.send_replace(part);
+        self.slot.cast(Message::Changed);
+    }
+
+    /// How the root brings the actor to life, again and again.
+    pub fn child(&self) -> Child {
+        let (mold, pinged) = (self.clone(), self.slot.clone());
+        let spawn: Spawn = Arc::new(move |root| Box::pin(mold.clone().spawn(root)));
+        Child::new(
+            "status",
+            spawn,
+            Arc::new(move |within| {
+                let slot = pinged.clone();
+                Box::pin(async move { slot.call(within, Message::Ping).await.is_ok() })
+            }),
+        )
+    }
+
+    async fn spawn(self, root: ActorCell) -> Result<ActorCell, SpawnErr> {
+        let Status { slot, shared } = self;
+        let (actor, _) = Actor::spawn_linked(None, StatusAggregator { shared }, (), root).await?;
+        slot.put(actor.clone());
+        Ok(actor.get_cell())
+    }
+}
+
+pub(crate) enum Message {
+    /// Somebody's part changed.
+    Changed,
+    /// Time for a sample.
+    Tick,
+    Sampled(Usage),
+    Ping(RpcReplyPort<()>),
+    #[cfg(test)]
+    Panic,
+}
+
+struct StatusAggregator {
+    shared: Arc<Shared>,
+}
+
+struct State {
+    parts: Parts,
+    tasks: JoinSet<()>,
+}
+
+impl Actor for StatusAggregator {
+    type Msg = Message;
+    type State = State;
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<Message>, _: ()) -> Result<State, ActorProcessingErr> {
+        let game = self.shared.game.borrow().clone();
+        let usage = self.shared.published.borrow().snapshot.usage.clone();
+        let parts = Parts { identity: self.shared.identity.clone(), game, usage };
+        Ok(State { parts, tasks: JoinSet::new() })
+    }
+
+    async fn post_start(&self, me: ActorRef<Message>, _: &mut State) -> Result<(), ActorProcessingErr> {
+        Ok(me.cast(Message::Tick)?)
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Changed => state.parts.take_game(self.shared.game.borrow().clone()),
+            Message::Tick => return self.tick(&me, state),
+            Message::Sampled(usage) => state.parts.usage = usage,
+            Message::Ping(reply) => return Ok(reply.send(())?),
+            #[cfg(test)]
+            Message::Panic => panic!("injected"),
+        }
+        self.publish(state)
+    }
+}
+
+impl StatusAggregator {
+    /// Samples now, in a task; the next tick is armed from here, so a slow machine gets fewer samples and no burst.
+    fn tick(&self, me: &ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        while state.tasks.try_join_next().is_some() {}
+        let (me, interval) = (me.clone(), self.shared.interval);
+        let usage = self.shared.gauges.usage(state.parts.game.process.map(|p| p.pid));
+        state.tasks.spawn(async move {
+            let next = tokio::time::Instant::now() + interval;
+            match tokio::time::timeout(interval, usage).await {
+                Ok(usage) => _ = me.cast(Message::Sampled(usage)),
+                Err(_) => tracing::warn!("the resource sample took longer than status.interval"),
+            }
+            tokio::time::sleep_until(next).await;
+            _ = me.cast(Message::Tick);
+        });
+        Ok(())
+    }
+
+    fn publish(&self, state: &State) -> Result<(), ActorProcessingErr> {
+        let now = self.shared.gauges.now();
+        let shown = self.shared.published.borrow().clone();
+        let fresh = revise(shown.snapshot.revision, fold(&state.parts, now));
+        let fresh = published(fresh, &state.parts, &shown.checks, now.1)?;
+        if !same(&shown, &fresh) {
+            self.shared.published.send_replace(Arc::new(fresh));
+        }
+        Ok(())
+    }
+}
+
+fn same(shown: &Published, fresh: &Published) -> bool {
+    says_the_same(&shown.snapshot, &fresh.snapshot)
+        && shown.operations == fresh.operations
+        && shown.crashes == fresh.crashes
+        && shown.checks == fresh.checks
+}
+
+fn published(snapshot: Snapshot, parts: &Parts, was: &[Check], at: WallTime) -> Result<Published, serde_json::Error> {
+    let json = serde_json::to_vec(&snapshot)?.into();
+    let checks = findings(parts).into_iter().map(|f| check(f, was, at)).collect();
+    let (operations, crashes) = (parts.game.operations.clone(), parts.game.crashes.clone());
+    Ok(Published { snapshot, json, operations, crashes, checks: Arc::new(checks) })
+}
+
+fn check((name, ok, detail): Finding, was: &[Check], now: WallTime) -> Check {
+    let same = was.iter().find(|c| c.name == name && c.ok == ok && c.detail == detail);
+    Check { name: name.into(), ok, detail, at: same.map_or(now, |c| c.at) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,12 @@
 //! The seam between the supervisor and the keeper: what an actor may ask of whoever holds its workload.
 //! Real: [`crate::host::keeper_client`]. In actor tests: a script that fails on purpose.
-use crate::{
-    keeper::protocol::{LaunchStep, Scope},
-    model::{
-        exit::Exit,
-        ids::RunId,
-        time::{BootTime, WallTime},
-        workload::WorkloadSpec,
-    },
+/// Part of what is asked and answered here; actors name them through this seam, not the keeper's wire format.
+pub use crate::keeper::protocol::{LaunchStep, Scope};
+use crate::model::{
+    exit::Exit,
+    ids::RunId,
+    time::{BootTime, WallTime},
+    workload::WorkloadSpec,
 };
 use futures_util::future::BoxFuture;
 use std::sync::Arc;

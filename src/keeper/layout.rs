@@ -5,16 +5,19 @@
 //! 16    boot id (16 bytes)          32  keeper pid i32, pad, keeper start ticks u64
 //! 48    epoch u64                   56  ring size u64
 //! 64    head u64   (atomic)         72  doorbell u32 (atomic)   80  on disk up to u64 (atomic)
-//! 88    bytes that never reached the disk u64 (atomic)
+//! 88    bytes that never reached the disk u64 (atomic)      96  ring start u64 (atomic)
 //! 1024  run record slot 0           2048  run record slot 1
+//! 3072  notes for a successor keeper (its own business)
 //! 4096  the ring: byte at absolute offset o lives at 4096 + o % ring size
 //! ```
 //! The file is mapped MAP_SHARED by the keeper (writer) and the agent (reader; it writes the doorbell alone).
 //! All of it is allocated before the first launch, so a full disk cannot take the exit record, and it outlives a
 //! `kill -9` of both. It means nothing after a reboot: that is what the boot id is for, and why no fsync is needed.
 //!
-//! Reading output: load `head` (acquire), copy `from..head`, load `head` again; bytes below `head - ring size` of the
-//! second load may be overwritten and are dropped. Waiting for output: store 1 to the doorbell, re-read `head`, and if
+//! Reading output: load `head` (acquire), copy `from..head`, load `head` again; bytes below
+//! `head + WRITE_AHEAD - ring size` of the second load may be overwritten and are dropped: the keeper reads the terminal
+//! straight into the ring, up to [`WRITE_AHEAD`] bytes past the head it has published. Bytes below `ring start` were
+//! never in this ring (they may be on disk). Waiting for output: store 1 to the doorbell, re-read `head`, and if
 //! it has not moved wait for a [`super::protocol::Report::Head`] frame; the keeper swaps the doorbell to 0 when it sends one.
 
 /// First eight bytes of a state file.
@@ -35,6 +38,12 @@ pub const AT_HEAD: usize = 64;
 pub const AT_DOORBELL: usize = 72;
 pub const AT_ON_DISK: usize = 80;
 pub const AT_DROPPED: usize = 88;
+/// First absolute offset that was ever written to this ring: greater than 0 where the console began on disk.
+pub const AT_RING_START: usize = 96;
+pub const AT_NOTES: usize = 3072;
+pub const NOTES_BYTES: usize = PAGE - AT_NOTES;
+/// How far past the published head the keeper may be writing at any moment.
+pub const WRITE_AHEAD: usize = 16 << 10;
 const AT_SLOTS: [usize; 2] = [1024, 2048];
 
 /// Names of the files in a keeper's folder.
@@ -85,7 +94,7 @@ pub struct RunRecord {
     pub started_wall_ms: i64,
     pub ended_boot_ns: u64,
     pub ended_wall_ms: i64,
-    /// `si_code` of waitid: CLD_EXITED, CLD_KILLED or CLD_DUMPED.
+    /// `si_code` of waitid: CLD_EXITED, CLD_KILLED or CLD_DUMPED; the launch step of a failed launch.
     pub wait_code: i32,
     /// Exit code, signal number, or errno of a failed launch.
     pub wait_status: i32,

@@ -204,8 +204,11 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
+/// Kind, payload, and how many bytes the frame took in all.
+pub type Frame<'a> = (u8, &'a [u8], usize);
+
 /// Takes one whole frame off the front of `bytes`: its kind, its payload and the bytes it took. `None`: not all there yet.
-pub fn split(bytes: &[u8]) -> Result<Option<(u8, &[u8], usize)>, Malformed> {
+pub fn split(bytes: &[u8]) -> Result<Option<Frame<'_>>, Malformed> {
     let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
     let len = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
     if len > MAX_PAYLOAD {

@@ -96,6 +96,8 @@ pub struct Console {
     pub ping: Duration,
     /// A viewer that took nothing for this long is cut off.
     pub stall: Duration,
+    /// Largest answer of `GET /console/log`.
+    pub page_bytes: usize,
     pub columns: u16,
     pub rows: u16,
 }
@@ -123,6 +125,12 @@ pub struct Limits {
     pub connections: usize,
     /// Time for a whole request head to arrive.
     pub header_timeout: Duration,
+    /// Time for a whole JSON request body to arrive.
+    pub body_timeout: Duration,
+    /// A client that takes no byte of an answer for this long is cut off.
+    pub stall: Duration,
+    /// Time open connections get to finish when the agent goes down.
+    pub drain: Duration,
     /// Time an actor has to accept or refuse a command.
     pub command_timeout: Duration,
     /// Longest `?wait=` a client may ask for.
@@ -130,6 +138,12 @@ pub struct Limits {
     /// Operations and crash reports kept.
     pub operations_kept: usize,
     pub crashes_kept: usize,
+    /// Bytes read of a crash report or hs_err file.
+    pub crash_file_bytes: u64,
+    /// Watched files (mods, plugins, config) remembered per start.
+    pub watched_files: usize,
+    /// Bytes of large watched files hashed per start.
+    pub watched_hash_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -189,6 +203,7 @@ impl Default for Settings {
                 max_input_frame: 64 << 10,
                 ping: s(5),
                 stall: s(60),
+                page_bytes: 1 << 20,
                 columns: 200,
                 rows: 24,
             },
@@ -200,10 +215,16 @@ impl Default for Settings {
                 headers: 100,
                 connections: 512,
                 header_timeout: s(10),
+                body_timeout: s(30),
+                stall: s(30),
+                drain: s(5),
                 command_timeout: s(2),
                 max_wait: s(300),
                 operations_kept: 100,
                 crashes_kept: 20,
+                crash_file_bytes: 1 << 20,
+                watched_files: 5_000,
+                watched_hash_bytes: 64 << 20,
             },
             status: Status { interval: s(5) },
             runtime: Runtime { worker_threads: 2 },

@@ -1,0 +1,60 @@
+# What people and CI do with this project. `make` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick lint deny realparts test-all release bench clean
+
+export ZLH_REALPARTS ?= $(HOME)/.cache/zlh-realparts
+DENY_VERSION := 0.20.2
+DENY := $(ZLH_REALPARTS)/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## a real Minecraft-protocol server that crashes and comes back, on this machine, in half a minute
+	cargo build --quiet --bin zlh
+	examples/demo.sh
+
+quick: ## unit tests only
+	cargo test --lib
+
+test: lint deny realparts test-all ## everything: lints, licences, unit, integration and end-to-end tests with real servers
+
+lint: ## formatting and clippy, without a warning
+	cargo fmt --check
+	cargo clippy --quiet --all-targets -- -D warnings
+
+# The advisory database lives on a git host that not every machine reaches.
+deny: $(DENY) ## licences, forbidden crates, sources; advisories where the database can be reached
+	$(DENY) check bans licenses sources
+	@if timeout 60 $(DENY) fetch db >/dev/null 2>&1; then $(DENY) check --disable-fetch advisories; \
+	else echo "deny: the advisory database cannot be reached from here: advisories were NOT checked"; fi
+
+$(DENY):
+	cargo install cargo-deny --quiet --locked --version $(DENY_VERSION) --root $(ZLH_REALPARTS)/tools/cargo-deny-$(DENY_VERSION)
+
+realparts: ## real game servers and a real player, kept in $ZLH_REALPARTS
+	tests/real/make-games.sh
+
+# In a PID namespace of their own: whatever a test leaves dies with it, and no bug can signal the machine's processes.
+test-all: # after lint, deny and realparts
+	@[ "$$(id -u)" = 0 ] || { echo "make test: only root can run games as other users and make namespaces; try 'make quick'" >&2; exit 1; }
+	cargo build --quiet --bins --examples
+	cargo test --no-run --quiet --all-targets
+	cargo test --quiet --doc
+	unshare --pid --fork --mount-proc --kill-child cargo test --no-fail-fast --all-targets
+
+# Static and at a fixed address: the keeper, one per game, then shares no library and relocates nothing (docs/adr/0007).
+release: ## dist/zlh: one static binary
+	RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static' cargo build --release --bin zlh --target $(HOST)
+	install -D target/$(HOST)/release/zlh dist/zlh
+	@ls -l dist/zlh
+
+bench: release ## us against runit, s6, supervisord, pm2, Go and nginx, on a quiet machine, in five minutes
+	benches/compare/run.sh
+
+clean: ## build results and dist, not $ZLH_REALPARTS
+	cargo clean
+	rm -rf dist

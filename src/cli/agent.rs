@@ -1,0 +1,230 @@
+//! Composition root of `zlh agent`: settings, doors to the machine, actors, listener; then it waits to be told to stop.
+mod gauges;
+mod judging;
+mod logging;
+mod probing;
+mod saving;
+mod world;
+
+use super::args::AgentArgs;
+use crate::{
+    actors::{
+        game_server::GameServer,
+        root::{Root, actor_rule},
+        status::Status,
+    },
+    config::{self, Origins, Sources},
+    host::{keeper_client::KeeperClient, process},
+    http::{
+        agent::{Agent, Build},
+        hosts::Hosts,
+        server,
+    },
+    keeper::init,
+    model::{
+        ids::InstanceId,
+        settings::{OnAgentStop, Settings},
+    },
+    policy::{game_server::command::Leaving, status::Identity},
+};
+use gauges::MachineGauges;
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use tokio::{
+    net::TcpListener,
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+use world::MachineWorld;
+
+/// EX_SOFTWARE: the actors gave up; whoever supervises the agent starts a new one, and keepers make that harmless.
+const EXIT_BROKEN: u8 = 70;
+/// EX_CONFIG.
+pub const EXIT_CONFIG: u8 = 78;
+/// Threads for blocking calls (disk, /proc) leave after this long without work.
+const IDLE_THREAD: Duration = Duration::from_secs(1);
+const BLOCKING_THREADS: usize = 8;
+/// What an ordered stop may take beyond the workload's own grace.
+const FAREWELL_SLACK: Duration = Duration::from_secs(5);
+
+/// The version as the wire writes it.
+pub const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+
+/// Runs the agent until it is told to stop.
+pub fn run(args: AgentArgs) -> ExitCode {
+    let settings = match config::load(sources(&args)) {
+        Ok((settings, origins)) => {
+            logging::start(args.log_format);
+            log_settings(&origins);
+            settings
+        }
+        Err(faults) => {
+            faults.iter().for_each(|fault| eprintln!("error: {fault}"));
+            return EXIT_CONFIG.into();
+        }
+    };
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(settings.runtime.worker_threads)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(IDLE_THREAD)
+        .enable_all()
+        .build();
+    let lived = match runtime {
+        Ok(runtime) => runtime.block_on(live(Arc::new(settings))),
+        Err(e) => Err(Failure::Start(format!("cannot start the runtime: {e}"))),
+    };
+    match lived {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.code()
+        }
+    }
+}
+
+fn sources(args: &AgentArgs) -> Sources {
+    let text = |path: &std::path::PathBuf| path.to_string_lossy().into_owned();
+    let flags = [
+        ("root", args.root.as_ref().map(text)),
+        ("listen", args.listen.map(|at| at.to_string())),
+        ("vmid", args.vmid.map(|n| n.to_string())),
+        ("artifacts_url", args.artifacts_url.clone()),
+        ("token_file", args.token_file.as_ref().map(text)),
+        ("allow_unauthenticated", args.allow_unauthenticated.then(|| "true".to_owned())),
+    ];
+    let given = flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    Sources::of_process(args.settings.config.clone(), args.settings.set.clone(), given)
+}
+
+fn log_settings(origins: &Origins) {
+    for table in config::table() {
+        let origin = origins.of(table.key);
+        if origin != config::Origin::Default {
+            tracing::debug!(key = table.key, %origin, "setting");
+        }
+    }
+}
+
+/// Why the agent ends other than by being told to.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Start(String),
+    #[error("the agent's actors gave up: {0}")]
+    Broken(String),
+}
+
+impl Failure {
+    fn code(&self) -> ExitCode {
+        match self {
+            Failure::Start(_) => ExitCode::FAILURE,
+            Failure::Broken(_) => EXIT_BROKEN.into(),
+        }
+    }
+}
+
+fn cannot<E: std::fmt::Display>(what: &str) -> impl Fn(E) -> Failure {
+    move |e| Failure::Start(format!("cannot {what}: {e}"))
+}
+
+async fn live(settings: Arc<Settings>) -> Result<(), Failure> {
+    let mut stop = Stop::listen().map_err(cannot("listen for signals"))?;
+    // An adopted run whose keeper died becomes our child, so that its exit status is not lost.
+    process::set_child_subreaper().map_err(cannot("become a subreaper"))?;
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .map_err(|e| Failure::Start(format!("cannot listen on {}: {e}", settings.listen)))?;
+    let address = listener.local_addr().map_err(cannot("read the listener's address"))?;
+    let (status, game) = actors(&settings)?;
+    let mut root =
+        Root::spawn(vec![status.child(), game.child()], actor_rule()).await.map_err(cannot("start the root actor"))?;
+    let (drain, drained) = watch::channel(false);
+    let face =
+        Agent::new(status.reader(), Arc::new(game.clone()), &settings, hosts(&settings, address), build()).face();
+    let server = tokio::spawn(serve(listener, face, settings.clone(), drained));
+    println!("listening agent http://{address}");
+    let broken = tokio::select! {
+        () = stop.asked() => None,
+        why = root.failed() => Some(why),
+    };
+    match broken {
+        None => {
+            tracing::info!("asked to stop");
+            root.shut_down(farewell(&settings, &game)).await;
+            drain.send_replace(true);
+            server.await.map_err(cannot("end the server in order"))
+        }
+        Some(why) => Err(Failure::Broken(why)),
+    }
+}
+
+/// The two concerns of a game container, wired to this machine.
+fn actors(settings: &Arc<Settings>) -> Result<(Status, GameServer), Failure> {
+    let keeper = KeeperClient::new(world::plan(settings).map_err(cannot("find the program's own file"))?)
+        .map_err(cannot("prepare the keeper"))?;
+    let gauges = Arc::new(MachineGauges::new(settings));
+    let identity = Identity {
+        vmid: settings.vmid.unwrap_or_default(),
+        instance: InstanceId(uuid::Uuid::new_v4().to_string()),
+        agent_version: VERSION.to_owned(),
+    };
+    let status = Status::new(identity, gauges, settings.status.interval).map_err(cannot("form the first status"))?;
+    let world = MachineWorld::new(settings.clone(), keeper).map_err(cannot("open the agent's state folder"))?;
+    Ok((status.clone(), GameServer::new(Arc::new(world), settings.clone(), status)))
+}
+
+async fn serve(
+    listener: TcpListener,
+    face: crate::http::agent::AgentFace,
+    settings: Arc<Settings>,
+    mut drained: watch::Receiver<bool>,
+) {
+    let traffic = face.traffic();
+    let told = async move { _ = drained.wait_for(|drain| *drain).await };
+    let cut = server::serve(listener, face, &settings.limits, traffic, told).await;
+    if cut > 0 {
+        tracing::info!(connections = cut, "connections were cut at the end of the drain");
+    }
+}
+
+fn hosts(settings: &Settings, address: SocketAddr) -> Hosts {
+    let own = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    Hosts::new(own.into_iter().chain(settings.allowed_hosts.iter().cloned()), [address.ip()])
+}
+
+fn build() -> Build {
+    Build { version: VERSION.to_owned(), commit: option_env!("ZLH_COMMIT").unwrap_or("unknown").to_owned() }
+}
+
+/// Lets the workload go, or stops it first, as `on_agent_stop` says.
+async fn farewell(settings: &Settings, game: &GameServer) {
+    let container_ends = std::process::id() == 1 || init::is_above(std::env::var_os(init::MARKER).as_deref());
+    let leaving = match settings.on_agent_stop {
+        OnAgentStop::Leave => Leaving::Leave,
+        OnAgentStop::Stop => Leaving::Stop,
+        OnAgentStop::Auto if container_ends => Leaving::Stop,
+        OnAgentStop::Auto => Leaving::Leave,
+    };
+    if let Err(denied) = game.shut_down(leaving, settings.stop.grace + FAREWELL_SLACK).await {
+        tracing::error!(?denied, "the game server's actor did not end in order");
+    }
+}
+
+/// SIGTERM and SIGINT ask the agent to stop.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> io::Result<Stop> {
+        Ok(Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

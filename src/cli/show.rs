@@ -1,0 +1,7 @@
+//! How answers look to people: pure functions from an answer, a look and the time to text.
+pub mod crash;
+pub mod doctor;
+pub mod lists;
+pub mod look;
+pub mod status;
+pub mod words;

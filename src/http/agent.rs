@@ -1,0 +1,243 @@
+//! What one agent answers: the table of routes, and the state every handler reads.
+//!
+//! [`ROUTES`] is complete: a path that is not there does not exist, and each row says who may ask. `/health` and a plain
+//! `GET /status` are answered before any routing, from memory, without waiting.
+pub mod backend;
+mod config;
+pub mod console;
+mod crashes;
+mod events;
+mod game;
+mod health;
+mod metrics;
+mod openapi;
+mod operations;
+mod power;
+mod status;
+mod version;
+
+use super::{
+    auth::{Access, Gate},
+    hosts::Hosts,
+    problem::{self, Code},
+    server::{
+        Traffic,
+        connection::{Answer, Connection, Face},
+    },
+};
+use crate::{
+    actors::status::StatusReader,
+    model::settings::{self, Limits},
+};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderValue, Method, Uri, header},
+    middleware::{self, Next},
+    response::IntoResponse,
+    routing::{MethodRouter, get, post},
+};
+use backend::{ConsoleLog, GameCommands};
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+
+/// One row: who may ask what, and who answers.
+pub struct Route {
+    pub access: Access,
+    pub method: Method,
+    pub path: &'static str,
+    handler: fn() -> MethodRouter<Arc<Agent>>,
+}
+
+const fn open(method: Method, path: &'static str, handler: fn() -> MethodRouter<Arc<Agent>>) -> Route {
+    Route { access: Access::Open, method, path, handler }
+}
+
+const fn bearer(method: Method, path: &'static str, handler: fn() -> MethodRouter<Arc<Agent>>) -> Route {
+    Route { access: Access::Bearer, method, path, handler }
+}
+
+pub const ROUTES: &[Route] = &[
+    open(Method::GET, "/health", || get(health::health)),
+    open(Method::GET, "/ready", || get(health::ready)),
+    open(Method::GET, "/version", || get(version::version)),
+    bearer(Method::GET, "/status", || get(status::status)),
+    bearer(Method::GET, "/events", || get(events::events)),
+    bearer(Method::GET, "/metrics", || get(metrics::metrics)),
+    bearer(Method::GET, "/openapi.json", || get(openapi::document)),
+    bearer(Method::POST, "/config", || post(config::configure)),
+    bearer(Method::POST, "/start", || post(power::start)),
+    bearer(Method::POST, "/restart", || post(power::restart)),
+    bearer(Method::POST, "/stop", || post(power::stop)),
+    bearer(Method::POST, "/kill", || post(power::kill)),
+    bearer(Method::GET, "/operations", || get(operations::list)),
+    bearer(Method::GET, "/operations/{id}", || get(operations::one)),
+    bearer(Method::GET, "/crashes", || get(crashes::list)),
+    bearer(Method::GET, "/crashes/{id}", || get(crashes::one)),
+    bearer(Method::GET, "/game/players", || get(game::players)),
+    bearer(Method::GET, "/console/log", || get(console::log::log)),
+    bearer(Method::POST, "/console/command", || post(console::command::command)),
+    bearer(Method::GET, "/console/stream", || get(console::stream)),
+];
+
+/// The name under which a command given over HTTP holds the operation lock.
+const HOLDER: &str = "api";
+
+/// What the program is, for `/version`.
+#[derive(Clone, Debug)]
+pub struct Build {
+    /// With `v` prefix: `v0.1.0`.
+    pub version: String,
+    /// Commit the program was built from.
+    pub commit: String,
+}
+
+/// Everything a handler may read or ask.
+pub struct Agent {
+    pub status: StatusReader,
+    pub game: Arc<dyn GameCommands>,
+    pub console: Arc<dyn ConsoleLog>,
+    pub gate: Gate,
+    pub hosts: Hosts,
+    pub build: Build,
+    pub limits: Limits,
+    pub console_settings: settings::Console,
+    /// Period of the SSE heartbeat.
+    pub interval: Duration,
+    pub traffic: Arc<Traffic>,
+    /// Free places for console viewers.
+    pub viewers: Arc<Semaphore>,
+    /// Console bytes that viewers missed because they were no longer kept.
+    pub missed_bytes: AtomicU64,
+}
+
+impl Agent {
+    pub fn new(
+        status: StatusReader,
+        game: Arc<dyn GameCommands>,
+        settings: &settings::Settings,
+        hosts: Hosts,
+        build: Build,
+    ) -> Agent {
+        Agent {
+            status,
+            console: game.console(),
+            game,
+            gate: Gate::new(settings.token.as_ref()),
+            hosts,
+            build,
+            limits: settings.limits.clone(),
+            console_settings: settings.console.clone(),
+            interval: settings.status.interval,
+            traffic: Arc::new(Traffic::default()),
+            viewers: Arc::new(Semaphore::new(settings.console.max_viewers)),
+            missed_bytes: AtomicU64::new(0),
+        }
+    }
+
+    pub fn face(self) -> AgentFace {
+        let agent = Arc::new(self);
+        let router = ROUTES.iter().fold(Router::new(), |router, route| {
+            let handler = (route.handler)();
+            router.route(
+                route.path,
+                match route.access {
+                    Access::Open => handler,
+                    Access::Bearer => handler.layer(middleware::from_fn_with_state(agent.clone(), require_bearer)),
+                },
+            )
+        });
+        AgentFace { router: router.with_state(agent.clone()), agent }
+    }
+}
+
+async fn require_bearer(State(agent): State<Arc<Agent>>, request: Request, next: Next) -> super::Response {
+    match agent.gate.admit(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Answers requests to one agent.
+#[derive(Clone)]
+pub struct AgentFace {
+    agent: Arc<Agent>,
+    router: Router,
+}
+
+impl AgentFace {
+    /// Where the server should count; `/metrics` reads it.
+    pub fn traffic(&self) -> Arc<Traffic> {
+        self.agent.traffic.clone()
+    }
+
+    fn at_once(&self, request: &hyper::Request<Incoming>) -> Option<super::Response> {
+        if request.method() != Method::GET || request.uri().query().is_some() {
+            return None;
+        }
+        match request.uri().path() {
+            "/health" => Some(health::ok()),
+            "/status" => Some(match self.agent.gate.admit(request.headers()) {
+                Ok(()) => status::answer(&self.agent.status.current(), request.headers()),
+                Err(problem) => problem.into_response(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl Face for AgentFace {
+    fn answer(&self, connection: &Arc<Connection>, request: hyper::Request<Incoming>) -> Answer {
+        if let Err(problem) = self.agent.hosts.admit(&request, connection.local.ip()) {
+            return Answer::now(noted(request.method(), request.uri(), closing(problem.into_response())));
+        }
+        // A message with both lengths is smuggled past one of two readers. hyper believes the chunks and forgets
+        // Content-Length, so every chunked request ends its connection (RFC 9112 §6.1).
+        let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+        if !chunked && let Some(response) = self.at_once(&request) {
+            return Answer::now(noted(request.method(), request.uri(), response));
+        }
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(connection.clone());
+        let routed = routed(self.router.clone(), request);
+        Answer::Later(Box::pin(async move {
+            let response = noted(&method, &uri, routed.await);
+            if chunked { closing(response) } else { response }
+        }))
+    }
+}
+
+async fn routed(router: Router, request: Request) -> super::Response {
+    match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
+        Ok(Ok(response)) => problem::dress(response),
+        Ok(Err(never)) => match never {},
+        Err(_) => Code::INTERNAL.because("A request handler panicked; the agent's log has more.").into_response(),
+    }
+}
+
+/// Errors are logged, without query and headers; what went well is not.
+fn noted(method: &Method, uri: &Uri, response: super::Response) -> super::Response {
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        tracing::debug!(%method, path = uri.path(), status = status.as_u16(), "a request was answered with an error");
+    }
+    response
+}
+
+/// An answer after which nothing more is heard on this connection.
+fn closing(mut response: super::Response) -> super::Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

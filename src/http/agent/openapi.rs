@@ -1,0 +1,54 @@
+//! `/openapi.json`, generated from the handlers.
+use super::{Agent, config, console, crashes, events, game, health, metrics, operations, power, status, version};
+use axum::{Json, extract::State};
+use std::sync::Arc;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "zlh agent", description = "Supervises one workload. Errors are application/problem+json."),
+    paths(
+        health::health,
+        health::ready,
+        version::version,
+        status::status,
+        events::events,
+        metrics::metrics,
+        document,
+        config::configure,
+        power::start,
+        power::restart,
+        power::stop,
+        power::kill,
+        operations::list,
+        operations::one,
+        crashes::list,
+        crashes::one,
+        game::players,
+        console::log::log,
+        console::command::command,
+        console::stream,
+    ),
+    security(("bearer" = [])),
+    modifiers(&Bearer)
+)]
+pub struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        document.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+    }
+}
+
+#[utoipa::path(get, path = "/openapi.json", tag = "agent", responses((status = 200, body = serde_json::Value)))]
+pub async fn document(State(agent): State<Arc<Agent>>) -> Json<utoipa::openapi::OpenApi> {
+    let mut document = Document::openapi();
+    document.info.version.clone_from(&agent.build.version);
+    Json(document)
+}

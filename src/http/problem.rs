@@ -1,0 +1,253 @@
+//! Every error on the wire: `application/problem+json` (RFC 9457) with a stable `code`.
+//!
+//! [`Code::ALL`] is the one table; `docs/errors.md` is generated from it by the test at the end of this file.
+use super::{Response, shortened};
+use crate::{
+    actors::game_server::Denied,
+    model::{refusal::Refusal, time::WallTime},
+};
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::IntoResponse,
+};
+use serde::Serialize;
+use std::{ops::Deref, time::Duration};
+
+pub const CONTENT_TYPE: &str = "application/problem+json";
+/// Longest `detail`: it may quote what the caller sent.
+const DETAIL_BYTES: usize = 1000;
+
+/// One row of the table: what a client may rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// Stable, snake_case.
+    pub name: &'static str,
+    pub status: StatusCode,
+    pub title: &'static str,
+    /// What the caller can do about it.
+    pub remedy: &'static str,
+}
+
+macro_rules! codes {
+    ($($constant:ident $status:ident $name:literal: $title:literal, $remedy:literal;)*) => {
+        impl Code {
+            $(pub const $constant: Code =
+                Code { name: $name, status: StatusCode::$status, title: $title, remedy: $remedy };)*
+            /// The whole table, in order of status.
+            pub const ALL: &[Code] = &[$(Code::$constant),*];
+        }
+    };
+}
+
+codes! {
+    MALFORMED BAD_REQUEST "malformed": "The request cannot be understood", "Correct what `detail` names and send it again.";
+    MALFORMED_BODY BAD_REQUEST "malformed_body": "The body is not the JSON expected here", "Correct the field or position that `detail` names.";
+    MALFORMED_QUERY BAD_REQUEST "malformed_query": "A query parameter is unknown or has a wrong value", "Correct the parameter that `detail` names.";
+    INVALID_COMMAND BAD_REQUEST "invalid_command": "Not a console command", "Send one line without control characters, within the limit.";
+    HOST_MISSING BAD_REQUEST "host_missing": "The Host header is missing or repeated", "Send exactly one Host header.";
+    UNAUTHORIZED UNAUTHORIZED "unauthorized": "A valid bearer token is needed", "Send `Authorization: Bearer <token>` with this agent's token.";
+    HOST_NOT_ALLOWED FORBIDDEN "host_not_allowed": "This agent is not known by that name", "Use one of its own names or addresses, or add the name to `allowed_hosts`.";
+    FOREIGN_ORIGIN FORBIDDEN "foreign_origin": "Another site's page may not do this", "Call from a page of the same origin, or from a program that sends no Origin.";
+    NOT_FOUND NOT_FOUND "not_found": "There is nothing at this path", "See `/openapi.json` for the paths there are.";
+    NO_SUCH_OPERATION NOT_FOUND "no_such_operation": "No operation has this id", "List `/operations`; old ones are forgotten.";
+    NO_SUCH_CRASH NOT_FOUND "no_such_crash": "No crash report has this id", "List `/crashes`; old ones are forgotten.";
+    PLAYERS_UNKNOWN NOT_FOUND "players_unknown": "This game does not tell who plays", "Nothing; the game's protocol has no such question.";
+    METHOD_NOT_ALLOWED METHOD_NOT_ALLOWED "method_not_allowed": "This path does not know that method", "Use a method named in the Allow header.";
+    REQUEST_TIMEOUT REQUEST_TIMEOUT "request_timeout": "The body did not arrive in time", "Send the body without pauses.";
+    NO_CONFIG CONFLICT "no_config": "Nothing is configured yet", "POST a configuration to `/config` first.";
+    NOT_A_GAME CONFLICT "not_a_game": "This container is not a game server", "Dev containers have no start, stop and restart.";
+    OPERATION_IN_PROGRESS CONFLICT "operation_in_progress": "Another operation holds the lock", "Wait until `deadlineAt`, or POST `/stop` or `/kill`.";
+    NOT_RUNNING CONFLICT "not_running": "The server is not running", "POST `/start` first.";
+    TOO_LARGE PAYLOAD_TOO_LARGE "too_large": "The body is too large", "Send at most `limit` bytes.";
+    UNSUPPORTED_MEDIA_TYPE UNSUPPORTED_MEDIA_TYPE "unsupported_media_type": "The body has a type not understood here", "Send `application/json`, or no Content-Type.";
+    UNUSABLE UNPROCESSABLE_ENTITY "unusable": "The configuration cannot be used", "Correct the `field` named; nothing was changed.";
+    UPGRADE_REQUIRED UPGRADE_REQUIRED "upgrade_required": "This path speaks WebSocket only", "Send a WebSocket handshake, version 13.";
+    TOO_MANY_VIEWERS TOO_MANY_REQUESTS "too_many_viewers": "This console has as many viewers as it may", "Close one, or raise `console.max_viewers`.";
+    INTERNAL INTERNAL_SERVER_ERROR "internal": "The agent made a mistake", "Look into the agent's log; report it with what you did.";
+    OPERATION_FAILED INTERNAL_SERVER_ERROR "operation_failed": "The operation waited for has failed", "See `detail` and `/operations/{id}`.";
+    BUSY SERVICE_UNAVAILABLE "busy": "The agent did not answer in time", "Try again after `retryAfterMs`.";
+    RESTARTING SERVICE_UNAVAILABLE "restarting": "This part of the agent is being restarted", "Try again after `retryAfterMs`.";
+    RECOVERING SERVICE_UNAVAILABLE "recovering": "The agent is finding out what still runs", "Try again after `retryAfterMs`.";
+    SHUTTING_DOWN SERVICE_UNAVAILABLE "shutting_down": "The agent is going down", "Try again once it is back.";
+    TOO_MANY_CONNECTIONS SERVICE_UNAVAILABLE "too_many_connections": "This agent has as many connections as it may", "Close some, or raise `limits.connections`.";
+}
+
+impl Code {
+    /// The row called `name`.
+    pub fn named(name: &str) -> Option<Code> {
+        Code::ALL.iter().copied().find(|code| code.name == name)
+    }
+
+    /// The row for an error that a framework answered with a bare status.
+    fn of_status(status: StatusCode) -> Code {
+        match status {
+            StatusCode::NOT_FOUND => Code::NOT_FOUND,
+            StatusCode::METHOD_NOT_ALLOWED => Code::METHOD_NOT_ALLOWED,
+            StatusCode::PAYLOAD_TOO_LARGE => Code::TOO_LARGE,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UNSUPPORTED_MEDIA_TYPE,
+            s if s.is_client_error() => Code::MALFORMED,
+            _ => Code::INTERNAL,
+        }
+    }
+
+    /// With a sentence of its own instead of the remedy.
+    pub fn because(self, detail: impl AsRef<str>) -> Problem {
+        let mut problem = Problem::from(self);
+        problem.0.detail = shortened(detail.as_ref(), DETAIL_BYTES).to_owned();
+        problem
+    }
+}
+
+/// One error answer. Boxed, because every handler's result has room for one.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(transparent)]
+pub struct Problem(Box<Members>);
+
+/// What an error answer has; absent members are left out.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ProblemMembers)]
+pub struct Members {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: &'static str,
+    pub status: u16,
+    pub detail: String,
+    pub code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// What the operation in the way is doing: `start`, `config`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub deadline_at: Option<WallTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Problem {
+    pub fn limit(mut self, limit: usize) -> Problem {
+        self.0.limit = Some(limit as u64);
+        self
+    }
+
+    pub fn operation(mut self, id: impl ToString) -> Problem {
+        self.0.operation = Some(id.to_string());
+        self
+    }
+
+    pub fn retry_after(mut self, wait: Duration) -> Problem {
+        self.0.retry_after_ms = Some(wait.as_millis() as u64);
+        self
+    }
+}
+
+impl Deref for Problem {
+    type Target = Members;
+    fn deref(&self) -> &Members {
+        &self.0
+    }
+}
+
+impl From<Code> for Problem {
+    fn from(code: Code) -> Problem {
+        Problem(Box::new(Members {
+            kind: format!("urn:zlh:problem:{}", code.name),
+            title: code.title,
+            status: code.status.as_u16(),
+            detail: code.remedy.to_owned(),
+            code: code.name,
+            operation: None,
+            holder: None,
+            deadline_at: None,
+            field: None,
+            limit: None,
+            retry_after_ms: None,
+        }))
+    }
+}
+
+/// Time after which a caller may try again when the agent itself was in the way.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Problem {
+        match denied {
+            Denied::Refused(refusal) => refusal.into(),
+            Denied::Busy => Problem::from(Code::BUSY).retry_after(RETRY),
+            Denied::Gone => Problem::from(Code::RESTARTING).retry_after(RETRY),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        let mut problem = Problem::from(Code::named(refusal.code()).unwrap_or(Code::INTERNAL));
+        match refusal {
+            Refusal::OperationInProgress { holder, kind, deadline_at } => {
+                let kind = serde_json::to_value(kind).ok().and_then(|v| v.as_str().map(str::to_owned));
+                let what = kind.as_deref().unwrap_or("operation");
+                problem.0.detail = format!("A {what} ({holder}) is going on and ends by {deadline_at}.");
+                problem.0.holder = kind;
+                problem.0.deadline_at = Some(deadline_at);
+                problem.operation(holder)
+            }
+            Refusal::Unusable { field, detail } => {
+                problem.0.detail = format!("{field}: {detail}");
+                problem.0.field = Some(field);
+                problem
+            }
+            Refusal::Recovering | Refusal::ShuttingDown => problem.retry_after(RETRY),
+            Refusal::NoConfig | Refusal::NotAGame | Refusal::NotRunning => problem,
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(wait) = self.retry_after_ms {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.div_ceil(1000)));
+        }
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"zlh\""));
+            }
+            StatusCode::UPGRADE_REQUIRED => {
+                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+                headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// Gives an error that the framework made by itself (404, 405, a bad path: plain text or nothing) the form of all others.
+pub fn dress(response: Response) -> Response {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if !is_error || kind.is_some_and(|kind| !kind.as_bytes().starts_with(b"text/plain")) {
+        return response;
+    }
+    let mut dressed = Problem::from(Code::of_status(status)).into_response();
+    if let Some(allow) = response.headers().get(header::ALLOW) {
+        dressed.headers_mut().insert(header::ALLOW, allow.clone());
+    }
+    dressed
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! From a launch order to a running program.
+//!
+//! The child shares our memory until it has executed the program (`CLONE_VM | CLONE_VFORK`, as posix_spawn does): no
+//! page table is copied, a failure is simply written where we read it, and the child itself writes its record before
+//! exec, so at no instant does a program run that no record names. It makes only async-signal-safe calls and takes
+//! nothing from the heap. We are suspended meanwhile. Once it has changed its user the kernel lets nobody but root trace
+//! or read this memory (PR_SET_DUMPABLE falls with the credentials), so a workload never sees into its keeper.
+use super::{
+    child::{self, Errand},
+    failpoint,
+    layout::RunRecord,
+    protocol::{Identity, Launch, LaunchStep},
+    signals::Leader,
+    state_file::StateFile,
+    sys,
+    terminal::{Terminal, errno_of},
+};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use std::{
+    ffi::{CString, c_char, c_void},
+    io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    ptr,
+};
+
+/// Enough for the child's few frames and exec's own.
+const STACK_BYTES: usize = 64 << 10;
+
+/// Why the program never ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub step: LaunchStep,
+    pub errno: i32,
+}
+
+impl Failure {
+    pub fn at(step: LaunchStep) -> impl Fn(io::Error) -> Failure {
+        move |e| Failure { step, errno: errno_of(&e) }
+    }
+}
+
+/// Opens and sets up the run's terminal.
+pub fn open_terminal(order: &Launch) -> Result<Terminal, Failure> {
+    let set_up = || -> io::Result<Terminal> {
+        let terminal = Terminal::open()?;
+        terminal.set_mode(order.raw)?;
+        terminal.resize(order.columns, order.rows)?;
+        if let Some(Identity { uid, gid, .. }) = order.identity {
+            terminal.give_to(uid, gid)?;
+        }
+        failpoint::reach(c"keeper.after_pty")?;
+        Ok(terminal)
+    };
+    set_up().map_err(Failure::at(LaunchStep::Terminal))
+}
+
+/// Starts the program; `record` then names it, in memory and in the state file.
+pub fn launch(
+    order: &Launch,
+    terminal: &Terminal,
+    state: StateFile,
+    record: &mut RunRecord,
+) -> Result<Leader, Failure> {
+    let words = Words::of(order).ok_or(Failure { step: LaunchStep::Exec, errno: libc::EINVAL })?;
+    let mut errand = Errand {
+        program: words.program.as_ptr(),
+        argv: words.argv.as_ptr(),
+        env: words.env.as_ptr(),
+        cwd: words.cwd.as_ptr(),
+        cgroups: &words.cgroups,
+        identity: order.identity.as_ref(),
+        slave: terminal.slave().as_raw_fd(),
+        umask: order.umask,
+        max_files: order.max_files,
+        state,
+        record,
+        failure: None,
+    };
+    let (pid, pidfd) = run(&mut errand).map_err(Failure::at(LaunchStep::Fork))?;
+    if let Some((step, errno)) = errand.failure {
+        sys::reap(pid);
+        return Err(Failure { step, errno });
+    }
+    Leader::new(pid, pidfd).ok_or(Failure { step: LaunchStep::Fork, errno: libc::ESRCH })
+}
+
+/// Clones the child and returns once it has executed its program or given up.
+fn run(errand: &mut Errand<'_>) -> io::Result<(i32, OwnedFd)> {
+    extern "C" fn entry(errand: *mut c_void) -> libc::c_int {
+        // SAFETY: the errand outlives the child's use of our memory, since we are suspended until then.
+        child::run(unsafe { &mut *errand.cast::<Errand<'_>>() })
+    }
+    // Room only: zeroing it would touch pages that nobody needs.
+    let mut stack: Vec<u128> = Vec::with_capacity(STACK_BYTES / size_of::<u128>());
+    let mut pidfd: libc::c_int = -1;
+    // No signal may run a handler of ours in the child.
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    // SAFETY: the stack grows down from one past its end, is aligned, and lives until the child is done with it;
+    // CLONE_PIDFD stores a descriptor that only we own.
+    let pid = unsafe {
+        libc::clone(
+            entry,
+            stack.as_mut_ptr().add(stack.capacity()).cast(),
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD,
+            ptr::from_mut(errand).cast(),
+            ptr::from_mut(&mut pidfd),
+        )
+    };
+    let outcome = if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) };
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    // SAFETY: see above; only valid when the clone succeeded.
+    outcome.map(|pid| (pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+/// All strings of a launch as C wants them.
+struct Words {
+    program: CString,
+    cwd: CString,
+    cgroups: Vec<CString>,
+    argv: Vec<*const c_char>,
+    env: Vec<*const c_char>,
+    /// What `argv` and `env` point into.
+    _owned: Vec<CString>,
+}
+
+impl Words {
+    /// `None` if a string holds a NUL.
+    fn of(order: &Launch) -> Option<Words> {
+        let c = |bytes: &Vec<u8>| CString::new(bytes.as_slice()).ok();
+        let list = |items: &[Vec<u8>]| items.iter().map(c).collect::<Option<Vec<CString>>>();
+        let argv = if order.argv.is_empty() { vec![c(&order.program)?] } else { list(&order.argv)? };
+        let env = list(&order.env)?;
+        let pointers = |items: &[CString]| items.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect();
+        Some(Words {
+            program: c(&order.program)?,
+            cwd: c(&order.cwd)?,
+            cgroups: list(&order.cgroup_procs)?,
+            argv: pointers(&argv),
+            env: pointers(&env),
+            _owned: argv.into_iter().chain(env).collect(),
+        })
+    }
+}

@@ -1,0 +1,253 @@
+//! The fold: what each actor says about itself becomes the one status everybody reads (CONTRACT §1.4).
+use crate::{
+    model::{
+        crash::CrashReport,
+        ids::{InstanceId, OperationId, Revision},
+        operation::{Operation, OperationKind},
+        phase::State,
+        snapshot::{Players, Snapshot, Usage, Warning},
+        time::{BootTime, WallTime},
+    },
+    policy::game_server::memory::LastCrash,
+};
+use std::sync::Arc;
+
+/// What never changes within a life of the agent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Identity {
+    pub vmid: u32,
+    pub instance: InstanceId,
+    pub agent_version: String,
+}
+
+/// Everything the status is made of, each part from its own source.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parts {
+    pub identity: Identity,
+    pub game: GamePart,
+    pub usage: Usage,
+}
+
+/// What the GameServerActor says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GamePart {
+    /// It does not know yet what survived; what it said before stays shown.
+    pub recovering: bool,
+    pub configured: bool,
+    pub state: State,
+    pub process: Option<ProcessPart>,
+    /// Proven, and still answering.
+    pub ready: bool,
+    pub ready_source: String,
+    pub ready_error: String,
+    pub last_ready_at: Option<WallTime>,
+    pub install_step: String,
+    pub install_progress: Option<f64>,
+    pub provisioned: bool,
+    pub provisioning_error: Option<String>,
+    pub crash_count: u64,
+    pub last_crash: Option<LastCrash>,
+    pub restart_attempt: u32,
+    pub next_restart_at: Option<WallTime>,
+    pub server_root: Option<String>,
+    pub operation: Option<OperationPart>,
+    pub players: Option<Players>,
+    pub warnings: Vec<Warning>,
+    pub error: Option<String>,
+    /// Without secrets.
+    pub config: Option<serde_json::Value>,
+    /// Newest first.
+    pub operations: Arc<Vec<Operation>>,
+    pub crashes: Arc<Vec<Arc<CrashReport>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ProcessPart {
+    pub pid: i32,
+    pub started: BootTime,
+    pub started_at: WallTime,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperationPart {
+    pub id: OperationId,
+    pub kind: OperationKind,
+    pub started_at: WallTime,
+    pub message: String,
+}
+
+impl Parts {
+    /// A reborn actor says nothing false: until it knows, its predecessor's words stand, only no longer as ready.
+    pub fn take_game(&mut self, part: GamePart) {
+        match part.recovering {
+            true => (self.game.recovering, self.game.ready) = (true, false),
+            false => self.game = part,
+        }
+    }
+}
+
+/// One row of `/ready`: what is looked at, whether it holds, and why not.
+pub type Finding = (&'static str, bool, String);
+
+/// The snapshot of this moment, without a revision.
+pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
+    let mut s = Snapshot { usage: parts.usage.clone(), timestamp: now.1.0.div_euclid(1000), ..Snapshot::default() };
+    fold_identity(&mut s, &parts.identity);
+    fold_process(&mut s, &parts.game, now.0);
+    fold_readiness(&mut s, &parts.game);
+    fold_crash(&mut s, &parts.game);
+    fold_operation(&mut s, &parts.game);
+    fold_config(&mut s, &parts.game);
+    s
+}
+
+fn fold_identity(s: &mut Snapshot, identity: &Identity) {
+    s.vmid = identity.vmid;
+    s.container_type = "game".into();
+    s.instance_id = identity.instance.clone();
+    s.agent_version = identity.agent_version.clone();
+}
+
+fn fold_process(s: &mut Snapshot, game: &GamePart, now: BootTime) {
+    s.state = game.state;
+    s.process_running = game.process.is_some();
+    s.pid = game.process.map(|p| p.pid);
+    s.started_at = game.process.map(|p| p.started_at);
+    s.uptime_seconds = game.process.map_or(0, |p| now.since(p.started).as_secs());
+    s.players = game.players.clone();
+}
+
+fn fold_readiness(s: &mut Snapshot, game: &GamePart) {
+    s.ready = game.ready;
+    s.ready_source = game.ready_source.clone();
+    s.ready_error = game.ready_error.clone();
+    s.last_ready_at = game.last_ready_at;
+}
+
+fn fold_crash(s: &mut Snapshot, game: &GamePart) {
+    s.crash_count = game.crash_count;
+    s.restart_attempt = game.restart_attempt;
+    s.next_restart_at = game.next_restart_at;
+    let Some(crash) = &game.last_crash else { return };
+    s.last_crash_time = Some(crash.time);
+    s.last_crash_exit_code = crash.exit_code;
+    s.last_crash_signal = crash.signal;
+    s.last_crash_uptime_seconds = Some(crash.uptime_seconds);
+    s.last_crash_classification = crash.classification;
+    s.last_crash_reason = crash.reason.clone();
+    s.last_crash_log_tail = crash.log_tail.clone();
+}
+
+fn fold_operation(s: &mut Snapshot, game: &GamePart) {
+    let Some(operation) = &game.operation else { return };
+    s.operation_in_progress = true;
+    s.operation_type = Some(operation.kind);
+    s.operation_id = Some(operation.id.clone());
+    s.operation_started_at = Some(operation.started_at);
+    s.operation_message = Some(operation.message.clone()).filter(|m| !m.is_empty());
+}
+
+fn fold_config(s: &mut Snapshot, game: &GamePart) {
+    s.install_step = game.install_step.clone();
+    s.install_progress = game.install_progress;
+    s.provisioning_complete = game.provisioned;
+    s.runtime_installed = game.provisioned;
+    s.provisioning_error = game.provisioning_error.clone();
+    s.server_root = game.server_root.clone();
+    s.warnings = game.warnings.clone();
+    s.error = game.error.clone();
+    s.config = game.config.clone().unwrap_or_else(|| serde_json::json!({}));
+}
+
+/// May this revision stand for that moment? Its number and the time it was made do not count as a change.
+pub fn says_the_same(shown: &Snapshot, fresh: &Snapshot) -> bool {
+    let mut fresh = fresh.clone();
+    (fresh.revision, fresh.timestamp) = (shown.revision, shown.timestamp);
+    *shown == fresh
+}
+
+pub fn revise(shown: Revision, mut fresh: Snapshot) -> Snapshot {
+    fresh.revision = Revision(shown.0 + 1);
+    fresh
+}
+
+/// What `/ready` looks at, in order; ready is when all hold.
+pub fn findings(parts: &Parts) -> Vec<Finding> {
+    let game = &parts.game;
+    let agent = ("agent", !game.recovering, "the agent is finding out what survived its predecessor".into());
+    let config = ("config", game.configured, "no configuration was ever accepted".into());
+    let install = game.provisioning_error.clone().unwrap_or_else(|| "the server is not installed yet".into());
+    let workload = ("workload", game.state == State::Running, workload_detail(game));
+    let probe = ("probe", game.ready, probe_detail(game));
+    let rows = [agent, config, ("install", game.provisioned, install), workload, probe];
+    rows.into_iter().map(|(name, ok, why)| (name, ok, if ok { String::new() } else { why })).collect()
+}
+
+fn workload_detail(game: &GamePart) -> String {
+    match &game.error {
+        Some(error) => format!("the server is in state {}: {error}", game.state),
+        None => format!("the server is in state {}", game.state),
+    }
+}
+
+fn probe_detail(game: &GamePart) -> String {
+    match game.ready_error.is_empty() {
+        true => "not proven ready yet".into(),
+        false => game.ready_error.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const NOW: (BootTime, WallTime) = (BootTime(Duration::from_secs(100)), WallTime(1_234_567_890_123));
+
+    fn running() -> GamePart {
+        let process = ProcessPart { pid: 4121, started: BootTime(Duration::from_secs(58)), started_at: WallTime(0) };
+        GamePart {
+            configured: true,
+            provisioned: true,
+            state: State::Running,
+            process: Some(process),
+            ready: true,
+            ready_source: "tcp".into(),
+            ..GamePart::default()
+        }
+    }
+
+    #[test]
+    fn an_empty_agent_has_the_wire_types_clients_rely_on() {
+        let json = serde_json::to_value(fold(&Parts::default(), NOW)).unwrap();
+        assert_eq!(json["state"], "idle");
+        assert_eq!(json["lastCrashSignal"], 0);
+        assert_eq!(json["timestamp"], 1_234_567_890);
+        assert_eq!((&json["readyError"], &json["installStep"]), (&"".into(), &"".into()));
+        assert!(json["error"].is_null() && json["config"].is_object() && json["lastCrashLogTail"].is_array());
+    }
+
+    #[test]
+    fn time_alone_is_a_change_only_while_something_runs() {
+        let later = (NOW.0 + Duration::from_secs(5), WallTime(NOW.1.0 + 5000));
+        let idle = Parts::default();
+        assert!(says_the_same(&revise(Revision(7), fold(&idle, NOW)), &fold(&idle, later)));
+        let up = Parts { game: running(), ..Parts::default() };
+        let (a, b) = (fold(&up, NOW), fold(&up, later));
+        assert_eq!((a.uptime_seconds, b.uptime_seconds), (42, 47));
+        assert!(!says_the_same(&a, &b));
+    }
+
+    #[test]
+    fn a_reborn_actor_does_not_make_a_running_server_look_stopped() {
+        let mut parts = Parts::default();
+        parts.take_game(running());
+        parts.take_game(GamePart { recovering: true, ..GamePart::default() });
+        let s = fold(&parts, NOW);
+        assert_eq!((s.state, s.process_running, s.ready), (State::Running, true, false));
+        let failing: Vec<_> = findings(&parts).into_iter().filter(|f| !f.1).map(|f| f.0).collect();
+        assert_eq!(failing, ["agent", "probe"]);
+        parts.take_game(running());
+        assert!(findings(&parts).iter().all(|f| f.1 && f.2.is_empty()));
+    }
+}

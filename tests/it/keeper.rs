@@ -1,0 +1,11 @@
+//! The real keeper binary, driven through its protocol. Run in a PID namespace of its own:
+//! `unshare --pid --fork --mount-proc --kill-child cargo test --test it keeper::`
+mod adoption;
+mod console;
+#[cfg(feature = "failpoints")]
+mod failpoints;
+mod faults;
+mod harness;
+mod init;
+mod launching;
+mod trees;

@@ -1,0 +1,8 @@
+//! Integration tests: the real binary with real processes, one test binary for all of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+mod cli;
+mod crash_real;
+mod host_keeper;
+mod house;
+mod keeper;
+mod support;

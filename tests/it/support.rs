@@ -1,0 +1,14 @@
+//! What every integration test needs: a place of its own, a real agent in it, a console client, patient waiting,
+//! and proof at the end that nothing was left behind.
+#![allow(dead_code, reason = "each test uses a part of it")]
+mod agent;
+mod console;
+mod leaks;
+mod sandbox;
+mod waiting;
+
+pub use agent::Agent;
+pub use console::Console;
+pub use leaks::strays;
+pub use sandbox::{Sandbox, install};
+pub use waiting::{eventually, eventually_now};
