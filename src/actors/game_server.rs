@@ -18,8 +18,6 @@
 mod console;
 mod perform;
 #[cfg(test)]
-mod script;
-#[cfg(test)]
 mod tests;
 pub mod world;
 

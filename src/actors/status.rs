@@ -106,7 +106,7 @@ impl Status {
         let game = GamePart { recovering: true, ..GamePart::default() };
         let parts = Parts { identity: identity.clone(), game: game.clone(), usage: Usage::default() };
         let now = gauges.now();
-        let first = published(fold(&parts, now), &parts, &[], now.1)?;
+        let first = with_json(unsent(fold(&parts, now), &parts, &[], now.1))?;
         let (game, published) = (watch::Sender::new(game), watch::Sender::new(Arc::new(first)));
         let shared = Shared { identity, gauges, interval, game, published };
         Ok(Status { slot: Slot::default(), shared: Arc::new(shared) })
@@ -220,9 +220,9 @@ impl StatusAggregator {
         let now = self.shared.gauges.now();
         let shown = self.shared.published.borrow().clone();
         let fresh = revise(shown.snapshot.revision, fold(&state.parts, now));
-        let fresh = published(fresh, &state.parts, &shown.checks, now.1)?;
+        let fresh = unsent(fresh, &state.parts, &shown.checks, now.1);
         if !same(&shown, &fresh) {
-            self.shared.published.send_replace(Arc::new(fresh));
+            self.shared.published.send_replace(Arc::new(with_json(fresh)?));
         }
         Ok(())
     }
@@ -235,11 +235,15 @@ fn same(shown: &Published, fresh: &Published) -> bool {
         && shown.checks == fresh.checks
 }
 
-fn published(snapshot: Snapshot, parts: &Parts, was: &[Check], at: WallTime) -> Result<Published, serde_json::Error> {
-    let json = serde_json::to_vec(&snapshot)?.into();
+/// Everything but the JSON, which is only made for what is sent.
+fn unsent(snapshot: Snapshot, parts: &Parts, was: &[Check], at: WallTime) -> Published {
     let checks = findings(parts).into_iter().map(|f| check(f, was, at)).collect();
     let (operations, crashes) = (parts.game.operations.clone(), parts.game.crashes.clone());
-    Ok(Published { snapshot, json, operations, crashes, checks: Arc::new(checks) })
+    Published { snapshot, json: Bytes::new(), operations, crashes, checks: Arc::new(checks) }
+}
+
+fn with_json(unsent: Published) -> Result<Published, serde_json::Error> {
+    Ok(Published { json: serde_json::to_vec(&unsent.snapshot)?.into(), ..unsent })
 }
 
 fn check((name, ok, detail): Finding, was: &[Check], now: WallTime) -> Check {

@@ -27,8 +27,9 @@ use link::Link;
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
-use tokio::{sync::Notify, task::AbortHandle};
+use tokio::{sync::Notify, task::AbortHandle, time::timeout};
 
 mod accounts;
 mod connection;
@@ -44,6 +45,8 @@ mod rescue;
 mod spawn;
 mod start;
 
+/// A program that has read nothing for this long does not read.
+const INPUT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest input in one order.
 const MOST_INPUT: usize = 256 << 10;
 
@@ -265,8 +268,13 @@ impl Keeping for KeeperClient {
 
     fn input(&self, run: RunId, bytes: Bytes) -> BoxFuture<'static, Result<u64, KeepingError>> {
         let sent = self.core.send_input(run, &bytes);
-        async move { sent?.await.map_err(|_| KeepingError::Link("it went away before it took the input".into())) }
-            .boxed()
+        async move {
+            match timeout(INPUT_TIMEOUT, sent?).await {
+                Ok(taken) => taken.map_err(|_| KeepingError::NotAlive(run)),
+                Err(_) => Err(KeepingError::Environment("the workload does not read its input".into())),
+            }
+        }
+        .boxed()
     }
 
     fn resize(&self, columns: u16, rows: u16) {

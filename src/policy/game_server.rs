@@ -10,7 +10,7 @@
 //!           │    └─────────────────────────────────────── Clearing: tree empty, ports free
 //!           └──────────────────── crashed ───────────────────┘
 //! ```
-//! What holds always (each a property in `game_server/properties.rs`):
+//! What holds always (each a property in `game_server/tests/properties.rs`):
 //! - at most one run lives: nothing is launched before the last tree is known to be empty;
 //! - the intent is stored before a signal or a launch follows from it, and what is acknowledged is stored;
 //! - once a stop is accepted nothing is launched until somebody asks for it again;
@@ -353,11 +353,5 @@ impl Machine {
     }
 }
 
-#[cfg(test)]
-mod golden;
-#[cfg(test)]
-mod properties;
-#[cfg(test)]
-mod rig;
 #[cfg(test)]
 mod tests;

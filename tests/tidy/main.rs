@@ -32,9 +32,10 @@ impl Fault {
 
 type Rule = fn(&Project) -> Vec<Fault>;
 
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 15] = [
     rooms::bans,
     rooms::edges,
+    rooms::accounts,
     rooms::environment,
     rooms::process_exit,
     twins::twins,

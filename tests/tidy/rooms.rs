@@ -141,6 +141,31 @@ pub fn edges(project: &Project) -> Vec<Fault> {
     faults
 }
 
+/// Account lookups that go through glibc's NSS: they crash a static binary (docs/adr/0007-static-release-build.md).
+const NSS: [&str; 7] = [
+    "User::from_name",
+    "User::from_uid",
+    "Group::from_name",
+    "Group::from_gid",
+    "getgrouplist",
+    "initgroups",
+    "getpwnam_r",
+];
+
+pub fn accounts(project: &Project) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for source in project.sources.iter().filter(|s| s.path.starts_with("src/")) {
+        let called = |path: &str| NSS.iter().find(|n| path == **n || path.ends_with(&format!("::{n}")));
+        let hits = source.paths().iter().filter_map(|(path, line)| called(path).map(|n| (*line, n)));
+        faults.extend(
+            hits.map(|(line, n)| {
+                Fault::new("nss", source, line, format!("calls {n}: read /etc/passwd and /etc/group"))
+            }),
+        );
+    }
+    faults
+}
+
 pub fn environment(project: &Project) -> Vec<Fault> {
     let mut faults = named_outside(project, "environment", "std::env", &["main", "config", "cli"]);
     faults.retain(|f| !f.what.ends_with("env::set_current_dir")); // that reads nothing: the keeper goes to its workload
@@ -240,6 +265,15 @@ mod tests {
         for (path, text) in good {
             assert_eq!(faults(edges, path, text), 0, "{path}: {text}");
         }
+    }
+
+    #[test]
+    fn accounts_are_not_looked_up_by_the_c_library() {
+        assert_eq!(
+            faults(accounts, "src/host/a.rs", "use nix::unistd::{User, getgrouplist}; fn f() { User::from_name(n) }"),
+            2
+        );
+        assert_eq!(faults(accounts, "src/host/a.rs", "use nix::unistd::Uid; fn from_name() {}"), 0);
     }
 
     #[test]

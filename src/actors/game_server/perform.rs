@@ -3,8 +3,7 @@
 //! Whatever takes time runs in a task that reports exactly one fact, also if it panics, is cut off or is cancelled.
 use super::{GameServerActor, Message, State};
 use crate::{
-    host::keeping::{Alive, Discovery, EventSink, KeeperEvent, KeepingError},
-    keeper::protocol::{LaunchStep, Scope},
+    host::keeping::{Alive, Discovery, EventSink, KeeperEvent, KeepingError, LaunchStep, Scope},
     model::{ids::RunId, workload::WorkloadSpec},
     policy::{
         game_server::{

@@ -1,11 +1,9 @@
 //! The GameServerActor with root and status around it, in virtual time, against a scripted world that fails on purpose.
-use super::{
-    Denied, Message,
-    script::{Agent, S, Script},
-};
+mod script;
+
+use super::{Denied, Message};
 use crate::{
-    host::keeping::{KeeperEvent, KeepingError},
-    keeper::protocol::LaunchStep,
+    host::keeping::{KeeperEvent, KeepingError, LaunchStep},
     model::{
         crash::Retry,
         exit::ExitStatus::{self, Code},
@@ -22,6 +20,7 @@ use crate::{
     },
 };
 use bytes::Bytes;
+use script::{Agent, S, Script, elapse};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -224,7 +223,7 @@ async fn stale_facts_change_nothing() {
     ] {
         agent.game.slot.cast(Message::Fact(fact));
     }
-    tokio::time::sleep(S(3)).await;
+    elapse(S(3)).await;
     let after = agent.status.current();
     assert_eq!(before.snapshot.state, after.snapshot.state);
     assert_eq!((&before.operations, &before.crashes), (&after.operations, &after.crashes));
@@ -236,7 +235,7 @@ async fn an_actor_that_panics_is_replaced_and_the_game_does_not_notice() {
     let agent = Agent::ready(&script).await;
     let before = agent.game.slot.current().unwrap().get_id();
     agent.game.slot.cast(Message::Panic);
-    tokio::time::sleep(S(1)).await;
+    elapse(S(1)).await;
     assert_ne!(agent.game.slot.current().unwrap().get_id(), before);
     let seen = agent.until(|p| p.checks.iter().all(|c| c.ok)).await;
     assert_eq!((seen.snapshot.state, seen.snapshot.crash_count), (State::Running, 0));
@@ -253,7 +252,7 @@ async fn a_panic_in_any_phase_loses_neither_intent_nor_operation() {
     let agent = Agent::up(&script).await;
     let start = agent.game.start("test").await.unwrap();
     agent.game.slot.cast(Message::Panic);
-    tokio::time::sleep(S(1)).await;
+    elapse(S(1)).await;
     script.mood().ready = true;
     let seen = agent.state(State::Running).await;
     assert_eq!(
@@ -266,7 +265,7 @@ async fn a_panic_in_any_phase_loses_neither_intent_nor_operation() {
     script.deeds();
     let asked = Instant::now();
     agent.game.stop("test").await.unwrap();
-    tokio::time::sleep(S(25)).await;
+    elapse(S(25)).await;
     agent.game.slot.cast(Message::Panic);
     agent.state(State::Idle).await;
     assert_eq!(script.deeds(), ["type stop", "signal 15 Leader", "signal 15 Leader", "signal 9 Tree"]);
@@ -276,7 +275,7 @@ async fn a_panic_in_any_phase_loses_neither_intent_nor_operation() {
     script.mood().exits_after = Some((S(1), Code(1)));
     agent.game.start("test").await.unwrap();
     let seen = agent.state(State::Crashed).await;
-    tokio::time::sleep(S(10)).await;
+    elapse(S(10)).await;
     agent.game.slot.cast(Message::Panic);
     script.mood().exits_after = None;
     let crashed = script.launches().len();
@@ -295,7 +294,7 @@ async fn a_panic_in_any_handler_arm_is_survived() {
         script.mood().breaks = Some(verb);
         if ["recall", "discover"].contains(&verb) {
             agent.game.slot.cast(Message::Panic);
-            tokio::time::sleep(S(1)).await;
+            elapse(S(1)).await;
         }
         match agent.game.start("test").await {
             Ok(_) => {}
@@ -315,7 +314,7 @@ async fn a_panic_in_any_handler_arm_is_survived() {
 }
 
 async fn after<T>(time: Duration, then: impl Future<Output = T>) -> T {
-    tokio::time::sleep(time).await;
+    elapse(time).await;
     then.await
 }
 
@@ -331,7 +330,7 @@ async fn a_frozen_actor_answers_busy_and_is_replaced() {
             break;
         }
         assert!(frozen.elapsed() < S(90), "not replaced");
-        tokio::time::sleep(S(1)).await;
+        elapse(S(1)).await;
     }
     let seen = agent.state(State::Idle).await;
     assert_eq!(seen.snapshot.crash_count, 0);
@@ -404,8 +403,8 @@ async fn the_next_agent_does_what_was_wanted() {
 async fn idle_costs_a_sample_now_and_then_and_no_revisions() {
     let script = Script::new();
     let agent = Agent::up(&script).await;
-    tokio::time::sleep(S(20)).await;
+    elapse(S(20)).await;
     let before = agent.status.current().snapshot.revision;
-    tokio::time::sleep(S(600)).await;
+    elapse(S(600)).await;
     assert_eq!(agent.status.current().snapshot.revision, before);
 }

@@ -74,13 +74,14 @@ impl Nursery {
         self.slot.call(Duration::from_secs(1), Order::Ping).await.is_ok()
     }
 
-    /// Waits at most a virtual minute.
+    /// Looks every 10 ms of virtual time, for at most a minute of it.
     async fn until_born(&self, times: u32) {
+        let mut tick = tokio::time::interval(Duration::from_millis(10));
         for _ in 0..6000 {
             if self.births() >= times && self.answers().await {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tick.tick().await;
         }
         panic!("born {} times, not {times}", self.births());
     }

@@ -13,6 +13,9 @@ use std::{collections::VecDeque, os::fd::OwnedFd, sync::Arc, time::Duration};
 /// The spare descriptors are fetched once a run has lived this long: a crash loop is spared the extra work.
 const SPARE_AFTER: Duration = Duration::from_millis(50);
 
+/// Kind number of `Order::Adopt`.
+const ADOPT: u8 = 7;
+
 impl Core {
     pub(super) fn on_report(self: &Arc<Self>, report: Report, fds: VecDeque<OwnedFd>) {
         match report {
@@ -27,7 +30,8 @@ impl Core {
             }
             Report::TreeEmpty { run, killed } => self.on_tree_empty(RunId(run), killed),
             Report::Fds { run } => self.on_fds(RunId(run), fds),
-            // Refused: the run it was for has ended meanwhile; its end is reported on its own.
+            Report::Refused { kind: ADOPT, reason } => drop(tokio::spawn(self.clone().lose(reason))),
+            // The run it was for has ended meanwhile; its end is reported on its own.
             Report::Refused { kind, reason } => tracing::debug!(kind, reason, "the keeper refused an order"),
             Report::Hello { .. } => {}
         }
@@ -93,6 +97,8 @@ impl Core {
             exit.status = live.as_ref().map_or(ExitStatus::Unknown, status_of_adopted);
         }
         held.last = Some(exit.clone());
+        // The keeper has answered for what it had taken; nobody will for the rest.
+        held.forget_inputs();
         let sink = held.sink.clone();
         drop(held);
         if let Some(sink) = sink {

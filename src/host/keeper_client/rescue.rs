@@ -72,14 +72,25 @@ impl Core {
                 self.tell(KeeperEvent::KeeperLost { run, recovered: true, detail });
                 tokio::spawn(self.clone().reap_adopted(run));
             }
-            Err(why) => {
-                let detail = format!("the keeper died, and its run cannot be saved: {why}");
-                tracing::warn!(workload = self.plan.name, %run, detail);
-                self.tell(KeeperEvent::KeeperLost { run, recovered: false, detail });
-                let (exit, killed) = self.bury(&live).await;
-                self.finish(exit, killed);
-            }
+            Err(why) => self.give_up(live, &why.to_string()).await,
         }
+    }
+
+    /// The new keeper would not have the run.
+    pub(super) async fn lose(self: Arc<Self>, why: String) {
+        let live = self.held().live.clone();
+        if let Some(live) = live {
+            self.give_up(live, &why).await;
+        }
+    }
+
+    async fn give_up(&self, live: Live, why: &str) {
+        let run = live.alive.run;
+        let detail = format!("the keeper died, and its run cannot be saved: {why}");
+        tracing::warn!(workload = self.plan.name, %run, detail);
+        self.tell(KeeperEvent::KeeperLost { run, recovered: false, detail });
+        let (exit, killed) = self.bury(&live).await;
+        self.finish(exit, killed);
     }
 
     async fn give_to_new_keeper(self: &Arc<Self>, live: &Live) -> Result<(), KeepingError> {

@@ -1,10 +1,13 @@
 //! Whole lives of a machine, told as scenarios.
+mod golden;
+mod properties;
+mod rig;
+
 use super::{
     command::{Command, Leaving},
     fact::{Chance, Found, LaunchFailure, RunFact},
     memory::Desired,
     phase::Phase,
-    rig::{Rig, S, settings, spec},
 };
 use crate::model::{
     crash::Retry,
@@ -15,6 +18,7 @@ use crate::model::{
     settings::{Hang, Restart, Settings},
     workload::{Readiness, ReadyProbe, WorkloadSpec},
 };
+use rig::{Rig, S, settings, spec};
 use std::time::Duration;
 
 fn outcomes(rig: &Rig) -> Vec<(OperationKind, OperationState)> {

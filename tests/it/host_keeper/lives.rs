@@ -146,6 +146,20 @@ async fn signals_reach_whom_they_are_meant_for() {
 }
 
 #[tokio::test]
+async fn input_that_is_not_read_is_answered_when_the_run_ends() {
+    let bench = Bench::new();
+    let mut agent = bench.agent();
+    agent.launch(1, &bench.spec("exec sleep 600")).await.unwrap();
+    let input = agent.client.input(RunId(1), Bytes::from(vec![b'x'; 200_000]));
+    agent.client.signal(RunId(1), 9, Scope::Leader).await.unwrap();
+    let taken = input.await.unwrap();
+    assert!(taken < 200_000, "{taken}");
+    agent.exit(1).await;
+    let much = agent.client.input(RunId(1), Bytes::from_static(b"x")).await;
+    assert_eq!(much, Err(KeepingError::NotAlive(RunId(1))));
+}
+
+#[tokio::test]
 async fn a_program_that_cannot_run_is_an_error_a_person_understands() {
     let bench = Bench::new();
     let agent = bench.agent();

@@ -1,5 +1,5 @@
 //! A world by script, in virtual time: one game that does what a test says, a disk, a keeper that outlives actors.
-use super::{
+use super::super::{
     GameServer,
     world::{Output, Progress, World},
 };
@@ -8,8 +8,7 @@ use crate::{
         root::{Root, actor_rule},
         status::{Gauges, Published, Status, StatusReader},
     },
-    host::keeping::{Alive, Discovery, EventSink, KeeperEvent, Keeping, KeepingError},
-    keeper::protocol::Scope,
+    host::keeping::{Alive, Discovery, EventSink, KeeperEvent, Keeping, KeepingError, Scope},
     model::{
         console::{Epoch, LogRange},
         crash::CrashReport,
@@ -43,6 +42,12 @@ use std::{
 use tokio::time::Instant;
 
 pub const S: fn(u64) -> Duration = Duration::from_secs;
+
+/// Virtual time passes. Every test here has `start_paused`, so this is arithmetic: nobody waits.
+pub async fn elapse(time: Duration) {
+    let passed = tokio::time::timeout(time, std::future::pending::<()>()).await;
+    assert!(passed.is_err());
+}
 
 /// What a test may bend.
 #[derive(Clone)]
@@ -251,7 +256,7 @@ impl World for Here {
         }
         let takes = self.0.mood().save_takes;
         Box::pin(async move {
-            tokio::time::sleep(takes).await;
+            elapse(takes).await;
             Ok(())
         })
     }
@@ -355,7 +360,7 @@ impl Keeping for Here {
         if let Some((after, status)) = mood.exits_after {
             let script = self.0.clone();
             tokio::spawn(async move {
-                tokio::time::sleep(after).await;
+                elapse(after).await;
                 script.exit(status);
             });
         }

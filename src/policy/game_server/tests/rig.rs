@@ -1,5 +1,5 @@
 //! A machine in a world that answers: for tests by scenario, by table and by property. Time moves only when told to.
-use super::{
+use super::super::{
     Machine,
     command::{Command, Decision, Leaving, Moment, Resolved},
     effect::{Aim, Effect, Ended, Record},

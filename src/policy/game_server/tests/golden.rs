@@ -1,12 +1,12 @@
 //! The state table, phases × inputs, as a file people read: `tests/golden/game_server.txt`.
 //! `UPDATE_GOLDEN=1 cargo test --lib golden` writes it anew; the difference is then reviewed like code.
-use super::{
+use super::super::{
     Machine,
     command::{Command, Leaving, Resolved},
     fact::{Chance, Fact, LaunchFailure, Reply, RunFact, Ticket},
     phase::{Awaited, Phase, Rung},
-    rig::{Mood, Rig, S, in_words, resolved, settings, spec},
 };
+use super::rig::{Mood, Rig, S, in_words, resolved, settings, spec};
 use crate::{
     model::{
         crash::Retry,
@@ -36,7 +36,7 @@ fn the_table_is_the_one_on_file() {
 
 fn render() -> String {
     let mut out = String::from(
-        "# Phases x inputs of policy::game_server. Written by a test; see src/policy/game_server/golden.rs.\n\
+        "# Phases x inputs of policy::game_server. Written by a test; see src/policy/game_server/tests/golden.rs.\n\
          # input -> next phase: effects in order. `open`/`end` say what became of the operation that holds the lock.\n\
          # Inputs that are not listed under a phase change nothing in it.\n",
     );

@@ -1,11 +1,11 @@
 //! What holds always, whatever is asked, happens, is withheld, breaks or dies: random lives against the invariants.
-use super::{
+use super::super::{
     command::Command,
     fact::{Chance, Fact, Found, LaunchFailure, RunFact},
     memory::Desired,
     phase::Phase,
-    rig::{Mood, Rig, resolved, settings, spec},
 };
+use super::rig::{Mood, Rig, resolved, settings, spec};
 use crate::{
     model::{
         crash::Retry,
