@@ -55,9 +55,11 @@ impl Agent {
     /// Starts `program agent …` and waits for its `listening agent http://…` line.
     pub fn start(program: &Path, sandbox: &Sandbox, flags: &[&str]) -> Agent {
         let log = OpenOptions::new().create(true).append(true).open(sandbox.agent_log()).unwrap();
+        let listen = if flags.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
         let mut child = Command::new(program)
-            .args(["agent", "--listen", "127.0.0.1:0", "--root"])
+            .args(["agent", "--root"])
             .arg(sandbox.root())
+            .args(listen)
             .args(flags)
             .env("ZLH_TEST_ID", sandbox.marker())
             .stdin(Stdio::null())
