@@ -85,6 +85,7 @@ async fn logs_follow_across_an_agent_restart() {
     let address = agent.address().to_owned();
     agent.kill_9();
     let agent = quick(&sandbox, &["--listen", &address]);
+    agent.until_state("running", SOON).await;
     super::command(&agent, "say after").await;
     followed("[Server] after").await;
     let text = fs::read_to_string(&path).unwrap();
