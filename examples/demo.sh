@@ -71,7 +71,7 @@ fi
 mkdir -p "$game/plugins"
 cp "$game/plugins-available/crash.js" "$game/plugins/"
 port=$(free_port)
-sed -i "s/^server-port=.*/server-port=$port/; s/^server-ip=.*/server-ip=127.0.0.1/" "$game/server.properties"
+printf '%s\n' "server-ip=127.0.0.1" "server-port=$port" "motd=zlh demo" >"$game/server.properties"
 PATH=$(dirname "$node"):$PATH
 
 say "Starting the agent"
