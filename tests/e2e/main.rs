@@ -8,6 +8,7 @@ mod it {
 }
 
 mod ddnet;
+mod demo;
 mod freeciv;
 mod minetest;
 mod openttd;

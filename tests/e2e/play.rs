@@ -66,6 +66,7 @@ pub async fn configured(agent: &Agent, body: &Value) -> Value {
     agent.configure(body).await;
     let status = agent.until("running or failed", PATIENCE, |s| s["state"] == "running" || s["state"] == "error").await;
     assert_eq!((&status["state"], &status["ready"]), (&json!("running"), &json!(true)), "{status:#}");
+    assert_eq!(status["vmid"], body["vmid"], "{status:#}");
     status
 }
 
