@@ -15,6 +15,7 @@ use std::sync::Arc;
 /// What never changes within a life of the agent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Identity {
+    /// 0: not told.
     pub vmid: u32,
     pub instance: InstanceId,
     pub agent_version: String,
@@ -92,7 +93,7 @@ pub type Finding = (&'static str, bool, String);
 /// The snapshot of this moment, without a revision.
 pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
     let mut s = Snapshot { usage: parts.usage.clone(), timestamp: now.1.0.div_euclid(1000), ..Snapshot::default() };
-    fold_identity(&mut s, &parts.identity);
+    fold_identity(&mut s, parts);
     fold_process(&mut s, &parts.game, now.0);
     fold_readiness(&mut s, &parts.game);
     fold_crash(&mut s, &parts.game);
@@ -101,8 +102,11 @@ pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
     s
 }
 
-fn fold_identity(s: &mut Snapshot, identity: &Identity) {
-    s.vmid = identity.vmid;
+/// An agent that was not told its vmid goes by the configuration's.
+fn fold_identity(s: &mut Snapshot, parts: &Parts) {
+    let identity = &parts.identity;
+    let configured = parts.game.config.as_ref().and_then(|config| u32::try_from(config["vmid"].as_u64()?).ok());
+    s.vmid = if identity.vmid > 0 { identity.vmid } else { configured.unwrap_or_default() };
     s.container_type = "game".into();
     s.instance_id = identity.instance.clone();
     s.agent_version = identity.agent_version.clone();
