@@ -4,10 +4,12 @@
 #
 #   examples/demo.sh [--once]     --once: stop everything at the end instead of waiting for Ctrl-C
 #
-# Needs Node.js 20 and npm (or python3-venv, then it gets its own). Everything lies in .demo/ beside this project.
+# Needs Node.js 20 and npm (or python3-venv, then it gets its own). Everything lies in .demo/ beside this project; for
+# root in /var/tmp/zlh-demo, because the game then runs as another user. $DEMO_ROOT: another place.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-root=$PWD/.demo
+root=${DEMO_ROOT:-$PWD/.demo}
+[ -n "${DEMO_ROOT:-}" ] || [ "$(id -u)" != 0 ] || root=/var/tmp/zlh-demo
 zlh=${ZLH:-$PWD/target/debug/zlh}
 game=$root/opt/zlh/flying-squid/default/world
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
@@ -54,12 +56,14 @@ pid_of_game() { "$zlh" status --json | sed -n 's/.*"pid":\([0-9]*\).*/\1/p'; }
 
 finish() {
   [ -n "$agent" ] || return 0
-  "$zlh" stop >/dev/null 2>&1 || true
+  "$zlh" kill >/dev/null 2>&1 || true
   kill -TERM "$agent" 2>/dev/null || true
+  wait "$agent" 2>/dev/null || true
   agent=
 }
 trap finish EXIT
 
+mkdir -p "$root"
 say "Getting a real Minecraft-protocol server (flying-squid, from npm)"
 parts=$(ZLH_REALPARTS=${ZLH_REALPARTS:-$root/parts} tests/real/make-games.sh node squid)
 node=$(sed -n 's/^NODE=//p' <<<"$parts")
@@ -71,8 +75,10 @@ fi
 mkdir -p "$game/plugins"
 cp "$game/plugins-available/crash.js" "$game/plugins/"
 port=$(free_port)
-sed -i "s/^server-port=.*/server-port=$port/; s/^server-ip=.*/server-ip=127.0.0.1/" "$game/server.properties"
-PATH=$(dirname "$node"):$PATH
+printf '%s\n' "server-ip=127.0.0.1" "server-port=$port" "motd=zlh demo" >"$game/server.properties"
+if [[ $node != /usr/* ]]; then # where only this user may look
+  install -D "$node" "$root/opt/zlh/runtimes/node/22/bin/node"
+fi
 
 say "Starting the agent"
 start_agent
@@ -90,7 +96,7 @@ say "Ready: it answered a real server-list ping"
 say "Crashing it (a bug in a plugin)"
 crashed=$(pid_of_game)
 "$zlh" command crash throw
-until_true "crashed" 20 state_is crashed
+until_true "explained" 20 "$zlh" crashes last
 "$zlh" crashes last
 until_true "ready again" 60 "$zlh" ready
 say "Back by itself: pid $crashed became $(pid_of_game)"

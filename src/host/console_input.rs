@@ -44,11 +44,7 @@ async fn log_in_and_say(at: SocketAddr, password: &str, line: &str) -> io::Resul
         let answer = String::from_utf8_lossy(&answer).to_lowercase();
         if answer.contains("authentication successful") {
             stream.get_mut().write_all(format!("{line}\n").as_bytes()).await?;
-            // A server that is told to shut down still writes to its consoles; one that hung up would end it by SIGPIPE.
-            tokio::spawn(timeout(
-                LONGEST_LISTEN,
-                async move { tokio::io::copy(&mut stream, &mut tokio::io::sink()).await },
-            ));
+            tokio::spawn(listen_on(stream));
             return Ok(());
         }
         if answer.contains("wrong password") {
@@ -56,6 +52,17 @@ async fn log_in_and_say(at: SocketAddr, password: &str, line: &str) -> io::Resul
         }
     }
     Err(io::Error::new(io::ErrorKind::InvalidData, "it does not talk like an econ"))
+}
+
+/// A server that is told to shut down still writes to its consoles; one that hung up would end it by SIGPIPE. When it
+/// is gone, a reset spares its port the minute in TIME_WAIT in which the next run could not bind it.
+async fn listen_on(mut stream: BufReader<TcpStream>) {
+    let ended = timeout(LONGEST_LISTEN, tokio::io::copy(&mut stream, &mut tokio::io::sink())).await;
+    if ended.is_ok()
+        && let Err(e) = stream.get_ref().set_zero_linger()
+    {
+        tracing::debug!("the console's port stays in TIME_WAIT: {e}");
+    }
 }
 
 /// Writes one line into the named pipe `path` beneath `root`. Blocking, but never waits for a reader.

@@ -120,7 +120,8 @@ function play (mineflayer, version) {
     leaveOnceHeard();
   });
   bot.on('kicked', (reason) => { seen.kicked = typeof reason === 'string' ? reason : JSON.stringify(reason); });
-  bot.on('error', finish);
+  // A server that dies right after the kick resets the connection.
+  bot.on('error', (error) => { if (!wanted['until-kicked'] || !seen.kicked) finish(error); });
   bot.on('end', (reason) => {
     const asked = wanted['until-kicked'] && seen.spawned;
     finish(asked ? null : new Error(`the connection ended before all was done: ${reason} ${seen.kicked}`));

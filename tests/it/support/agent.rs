@@ -1,5 +1,5 @@
 //! A real agent as a child process, and plain calls to its API.
-use super::{Console, Sandbox};
+use super::{Console, Sandbox, eventually, waiting::patiently};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -13,9 +13,8 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Once, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::time::sleep;
 
 /// Builds are slow and machines are shared; a healthy agent takes a hundredth of this.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
@@ -155,24 +154,26 @@ impl Agent {
 
     /// Polls `/status` until it is as wanted, and returns it.
     pub async fn until(&self, what: &str, within: Duration, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + within;
-        loop {
-            let status = self.status().await;
-            if wanted(&status) {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "{what}: not within {within:?}; the last status: {status}");
-            sleep(Duration::from_millis(10)).await;
-        }
+        let mut last = Value::Null;
+        let seen = patiently(within, async || {
+            last = self.status().await;
+            wanted(&last).then_some(())
+        });
+        assert!(seen.await.is_some(), "{what}: not within {within:?}; the last status: {last:#}");
+        last
     }
 
     pub async fn until_state(&self, state: &str, within: Duration) -> Value {
         self.until(&format!("state {state}"), within, |s| s["state"] == state).await
     }
 
-    /// Posts a `/config` and insists that it is accepted.
+    /// Posts a `/config` and insists that it is accepted, once the agent has found out what still runs.
     pub async fn configure(&self, body: &Value) -> Reply {
-        let reply = self.post_json("/config", body).await;
+        let reply = eventually("an agent that has recovered", STARTS_WITHIN, async || {
+            let reply = self.post_json("/config", body).await;
+            (reply.status.is_success() || reply.code() != "recovering").then_some(reply)
+        });
+        let reply = reply.await;
         assert_eq!(reply.status, StatusCode::ACCEPTED, "{reply:?}");
         reply
     }

@@ -1,0 +1,16 @@
+//! Where the real parts are. One that is missing fails the test with the command that makes it.
+use std::{collections::BTreeMap, path::PathBuf, process::Command, sync::OnceLock};
+
+/// A file or folder made by `tests/real/make-games.sh`, by the name it prints: `NODE`, `SQUID`, `MC_CLIENT`, `GAMES`.
+pub fn part(name: &str) -> PathBuf {
+    static PARTS: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
+    PARTS.get_or_init(look)[name].clone()
+}
+
+fn look() -> BTreeMap<String, PathBuf> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/make-games.sh");
+    let answer = Command::new(script).arg("--check").output().unwrap();
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+    let text = String::from_utf8(answer.stdout).unwrap();
+    text.lines().filter_map(|line| line.split_once('=')).map(|(name, path)| (name.to_owned(), path.into())).collect()
+}
