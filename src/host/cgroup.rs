@@ -126,7 +126,7 @@ impl WorkloadCgroup {
     /// The workload's processes now. On a hybrid machine the v2 group says it: its keeper may be in those of v1.
     pub fn pids(&self) -> Vec<i32> {
         let mut pids: Vec<i32> = match &self.unified {
-            Some(v2) => members(v2),
+            Some(v2) => runs(v2).chain([v2.clone()]).flat_map(|f| members(&f)).collect(),
             None => self.folders().flat_map(|f| members(&f)).collect(),
         };
         pids.sort_unstable();
@@ -145,7 +145,8 @@ impl WorkloadCgroup {
     /// Removes the groups; `false` while somebody is inside.
     pub fn remove(&self) -> bool {
         let stays = |f: &PathBuf| fs::remove_dir(f).is_err_and(|e| e.kind() != io::ErrorKind::NotFound);
-        self.folders().filter(stays).count() == 0
+        let runs = self.unified.iter().flat_map(|v2| runs(v2));
+        runs.chain(self.folders()).filter(stays).count() == 0
     }
 
     /// One line for `doctor`.
@@ -225,6 +226,12 @@ impl WorkloadCgroup {
 
 fn has(folder: &Option<PathBuf>, file: &str) -> bool {
     folder.as_ref().is_some_and(|f| f.join(file).exists())
+}
+
+/// Each run has a group of its own below the workload's.
+fn runs(unified: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let inside = fs::read_dir(unified).into_iter().flatten().flatten().map(|entry| entry.path());
+    inside.filter(|path| path.is_dir())
 }
 
 fn members(folder: &Path) -> Vec<i32> {

@@ -6,6 +6,10 @@
 //! its parent is, so on hybrid machines the keeper itself enters the v1 groups, once. It costs the workload's limit some
 //! hundred KiB, and the OOM killer passes the keeper by (`oom_score_adj`). Where there is no v2 group, and so no other
 //! way to tell the keeper from the workload, the child moves itself as ever.
+//!
+//! Each run is born in a group of its own, `run-<id>` below the workload's, where limits and counters stay. Some kernels
+//! (6.14 and later) compare the kill counter of the birthplace with that of the parent's group, and kill whoever is born
+//! where `cgroup.kill` was ever used.
 use super::{
     launch::Failure,
     protocol::{Launch, LaunchStep},
@@ -16,15 +20,22 @@ use std::{
     io::Write,
     os::{
         fd::OwnedFd,
-        unix::{ffi::OsStrExt, fs::OpenOptionsExt},
+        unix::{
+            ffi::{OsStrExt, OsStringExt},
+            fs::OpenOptionsExt,
+        },
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-/// v1 groups the keeper is in.
+const PROCS: &str = "cgroup.procs";
+
+/// Where the keeper is, and where its newest run is.
 #[derive(Debug, Default)]
 pub struct Groups {
     joined: Vec<Vec<u8>>,
+    /// The newest run's own group.
+    home: Option<PathBuf>,
 }
 
 /// How a child gets into its groups.
@@ -42,10 +53,35 @@ impl Groups {
         for procs in v1 {
             self.join(procs)?;
         }
-        let folder = folder(v2).unwrap_or(Path::new("/"));
-        let birthplace = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(folder);
-        // Without a birthplace its door is the way.
-        on_foot(std::slice::from_ref(v2)).map(|way| Entrance { birthplace: birthplace.ok().map(File::into), ..way })
+        let home = self.settle(v2, order.run);
+        let birthplace = home.as_ref().and_then(|home| {
+            OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(home).ok()
+        });
+        let door = home.map_or_else(|| v2.clone(), |home| home.join(PROCS).into_os_string().into_vec());
+        on_foot(&[door]).map(|way| Entrance { birthplace: birthplace.map(File::into), ..way })
+    }
+
+    /// Makes the run's own group, and clears away those of runs whose keeper died.
+    fn settle(&mut self, v2: &[u8], run: u64) -> Option<PathBuf> {
+        let above = folder(v2)?;
+        if self.home.is_none() {
+            let old = std::fs::read_dir(above).into_iter().flatten().flatten();
+            // A group that is not empty stays, and its processes are somebody else's business.
+            old.filter(|e| e.file_name().as_bytes().starts_with(b"run-"))
+                .for_each(|e| _ = std::fs::remove_dir(e.path()));
+        }
+        let home = above.join(format!("run-{run}"));
+        std::fs::create_dir(&home).ok()?;
+        self.home = Some(home.clone());
+        Some(home)
+    }
+
+    /// Nobody of the newest run is left.
+    pub fn vacate(&mut self) {
+        if let Some(home) = &self.home {
+            // An empty group that stays costs nothing but its name, and the next keeper clears it away.
+            _ = std::fs::remove_dir(home);
+        }
     }
 
     fn join(&mut self, procs: &Vec<u8>) -> Result<(), Failure> {
@@ -100,11 +136,17 @@ mod tests {
         let doors = [path("memory/cgroup.procs"), path("unified/cgroup.procs")];
         let doors = doors.each_ref().map(String::as_str);
         let mut groups = Groups::default();
-        for _ in 0..2 {
-            let way = groups.entrance(&order(&doors, Some(&path("unified/cgroup.kill")))).unwrap();
+        std::fs::create_dir(path("unified/run-3")).unwrap();
+        for run in 7..9 {
+            let launch = Launch { run, ..order(&doors, Some(&path("unified/cgroup.kill"))) };
+            let way = groups.entrance(&launch).unwrap();
             assert!(way.birthplace.is_some());
-            assert_eq!(way.doors, [CString::new(doors[1]).unwrap()], "should the birth there fail");
+            let door = path(&format!("unified/run-{run}/cgroup.procs"));
+            assert_eq!(way.doors, [CString::new(door).unwrap()], "should the birth there fail");
+            groups.vacate();
         }
+        let left = std::fs::read_dir(path("unified")).unwrap().count();
+        assert_eq!(left, 0, "neither those of these runs nor the one of a lost keeper");
         assert_eq!(std::fs::read(path("memory/cgroup.procs")).unwrap(), b"0", "once");
         let way = groups.entrance(&order(&doors, None)).unwrap();
         assert!(way.birthplace.is_none());

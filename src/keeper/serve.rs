@@ -237,6 +237,7 @@ impl Keeper {
             self.report(&Report::TreeEmpty { run: run.record.run, killed: run.outlived });
             // Before the terminal is closed, which takes longer than saying so.
             self.send();
+            self.groups.vacate();
         }
     }
 
