@@ -27,6 +27,7 @@ test: lint deny realparts test-all ## everything: lints, licences, unit, integra
 lint: ## formatting and clippy, without a warning
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
+	cargo clippy --quiet --all-targets --features failpoints -- -D warnings
 
 # The advisory database lives on a git host that not every machine reaches.
 deny: $(DENY) ## licences, forbidden crates, sources; advisories where the database can be reached
@@ -44,12 +45,13 @@ realparts: ## real game servers and a real player, kept in $ZLH_REALPARTS
 	tests/real/make-games.sh
 
 # In a PID namespace of their own: whatever a test leaves dies with it, and no bug can signal the machine's processes.
+# With failpoints (docs/adr/0006): they do nothing unless a test names one.
 test-all: # after lint, deny and realparts
 	@[ "$$(id -u)" = 0 ] || { echo "make test: only root can run games as other users and make namespaces; try 'make quick'" >&2; exit 1; }
-	cargo build --quiet --bins --examples
-	cargo test --no-run --quiet --all-targets
+	cargo build --quiet --bins --examples --features failpoints
+	cargo test --no-run --quiet --all-targets --features failpoints
 	cargo test --quiet --doc
-	unshare --pid --fork --mount-proc --kill-child cargo test --no-fail-fast --all-targets
+	unshare --pid --fork --mount-proc --kill-child cargo test --no-fail-fast --all-targets --features failpoints
 
 # Static and at a fixed address: the keeper, one per game, then shares no library and relocates nothing (docs/adr/0007).
 release: ## dist/zlh: one static binary

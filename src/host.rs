@@ -6,6 +6,7 @@ pub mod console_input;
 pub mod console_log;
 pub mod crash_files;
 pub mod doctor;
+pub mod failpoint;
 pub mod file_manifest;
 pub mod find;
 pub mod keeper_client;

@@ -18,7 +18,7 @@ use crate::{
     model::{
         crash::CrashReport,
         operation::Operation,
-        snapshot::{Snapshot, Usage},
+        snapshot::{Snapshot, Usage, Warning},
         time::{BootTime, WallTime},
     },
     policy::status::{Finding, GamePart, Identity, Parts, findings, fold, revise, says_the_same},
@@ -82,6 +82,8 @@ pub trait Gauges: Send + Sync + 'static {
     fn now(&self) -> (BootTime, WallTime);
     /// What the workload and its disk use now; resolves within a second. `pid`: its main process, if it lives.
     fn usage(&self, pid: Option<i32>) -> BoxFuture<'static, Usage>;
+    /// What this machine cannot give the workload, as far as it is known now; no I/O.
+    fn warnings(&self) -> Vec<Warning>;
 }
 
 /// Handle for those who have something to say; survives the actor's own restarts.
@@ -104,7 +106,7 @@ impl Status {
     /// `interval`: `status.interval`.
     pub fn new(identity: Identity, gauges: Arc<dyn Gauges>, interval: Duration) -> Result<Status, serde_json::Error> {
         let game = GamePart { recovering: true, ..GamePart::default() };
-        let parts = Parts { identity: identity.clone(), game: game.clone(), usage: Usage::default() };
+        let parts = Parts { identity: identity.clone(), game: game.clone(), ..Parts::default() };
         let now = gauges.now();
         let first = with_json(unsent(fold(&parts, now), &parts, &[], now.1))?;
         let (game, published) = (watch::Sender::new(game), watch::Sender::new(Arc::new(first)));
@@ -172,7 +174,7 @@ impl Actor for StatusAggregator {
     async fn pre_start(&self, _: ActorRef<Message>, _: ()) -> Result<State, ActorProcessingErr> {
         let game = self.shared.game.borrow().clone();
         let usage = self.shared.published.borrow().snapshot.usage.clone();
-        let parts = Parts { identity: self.shared.identity.clone(), game, usage };
+        let parts = Parts { identity: self.shared.identity.clone(), game, usage, machine: Vec::new() };
         Ok(State { parts, tasks: JoinSet::new() })
     }
 
@@ -194,6 +196,7 @@ impl Actor for StatusAggregator {
             #[cfg(test)]
             Message::Panic => panic!("injected"),
         }
+        state.parts.machine = self.shared.gauges.warnings();
         self.publish(state)
     }
 }

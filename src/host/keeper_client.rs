@@ -12,6 +12,7 @@
 use super::{
     cgroup::{Figures, Places, WorkloadCgroup},
     console_log::ConsoleLog,
+    failpoint,
     keeping::{Alive, Discovery, EventSink, Keeping, KeepingError},
 };
 use crate::{
@@ -287,7 +288,9 @@ impl Keeping for KeeperClient {
 
     fn signal(&self, run: RunId, signal: i32, scope: Scope) -> BoxFuture<'static, Result<(), KeepingError>> {
         let core = self.core.clone();
+        failpoint::reach("agent.before_signal");
         let sent = core.send_signal(run, signal, scope);
+        failpoint::reach("agent.after_signal");
         match scope {
             Scope::Leader | Scope::Group => ready(sent).boxed(),
             Scope::Tree => async move { core.force(run, sent).await }.boxed(),
@@ -296,6 +299,7 @@ impl Keeping for KeeperClient {
 
     fn retire(&self) -> BoxFuture<'static, ()> {
         let core = self.core.clone();
+        failpoint::reach("agent.before_retire");
         async move { core.retire().await }.boxed()
     }
 }

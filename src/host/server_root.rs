@@ -83,7 +83,7 @@ fn check_disk(folder: &OwnedFd, path: &Path, needed: u64) -> Result<u64, Prepare
     if about.flags().contains(FsFlags::ST_RDONLY) {
         return Err(PrepareError::ReadOnly(path.into()));
     }
-    let free = about.blocks_available() as u64 * about.fragment_size() as u64;
+    let free = about.blocks_available() * about.fragment_size();
     if free < needed {
         return Err(PrepareError::DiskFull { path: path.into(), free, needed });
     }

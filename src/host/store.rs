@@ -1,4 +1,5 @@
 //! Small durable records under the agent's state folder: JSON files that are replaced whole, and the [`Ledger`].
+use super::failpoint;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -83,6 +84,7 @@ impl Store {
         }
         let fresh = path.with_extension("json.new");
         write_synced(&fresh, &bytes).map_err(failed("write", &fresh))?;
+        failpoint::reach("agent.mid_save");
         fs::rename(&fresh, &path).map_err(failed("replace", &path))?;
         match durability {
             Durability::Process => Ok(()),

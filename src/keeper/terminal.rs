@@ -45,13 +45,15 @@ impl Terminal {
         Ok(())
     }
 
-    /// Raw for games: a line of any length arrives whole and no byte is a command to the terminal. Otherwise the usual
-    /// ways, but never flow control, which lets one byte stop the program's output for good.
+    /// Raw for games: a line of any length arrives whole and no byte is a command to the terminal. Only Enter becomes the
+    /// newline that games wait for: browser terminals send it as a carriage return. Otherwise the usual ways, but never
+    /// flow control, which lets one byte stop the program's output for good.
     pub fn set_mode(&self, raw: bool) -> Result<(), Errno> {
         let mut modes = tcgetattr(&self.slave)?;
         modes.input_flags.remove(InputFlags::IXON | InputFlags::IXOFF);
         if raw {
-            modes.input_flags.remove(InputFlags::ICRNL | InputFlags::INLCR | InputFlags::IGNCR | InputFlags::ISTRIP);
+            modes.input_flags.remove(InputFlags::INLCR | InputFlags::IGNCR | InputFlags::ISTRIP);
+            modes.input_flags.insert(InputFlags::ICRNL);
             modes.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN);
             modes.output_flags.remove(OutputFlags::ONLCR);
         } else {

@@ -27,6 +27,8 @@ pub struct Parts {
     pub identity: Identity,
     pub game: GamePart,
     pub usage: Usage,
+    /// What the machine cannot give.
+    pub machine: Vec<Warning>,
 }
 
 /// What the GameServerActor says.
@@ -99,6 +101,7 @@ pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
     fold_crash(&mut s, &parts.game);
     fold_operation(&mut s, &parts.game);
     fold_config(&mut s, &parts.game);
+    s.warnings.extend(parts.machine.iter().cloned());
     s
 }
 
@@ -250,6 +253,14 @@ mod tests {
         let (a, b) = (fold(&up, NOW), fold(&up, later));
         assert_eq!((a.uptime_seconds, b.uptime_seconds), (42, 47));
         assert!(!says_the_same(&a, &b));
+    }
+
+    #[test]
+    fn what_the_machine_cannot_give_stands_among_the_warnings() {
+        let warning = |code: &str| Warning { code: code.into(), message: "a sentence".into() };
+        let game = GamePart { warnings: vec![warning("hang")], ..GamePart::default() };
+        let parts = Parts { game, machine: vec![warning("cgroup_memory_unavailable")], ..Parts::default() };
+        assert_eq!(fold(&parts, NOW).warnings, [warning("hang"), warning("cgroup_memory_unavailable")]);
     }
 
     #[test]

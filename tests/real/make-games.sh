@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Makes the real game servers and the real client that the end-to-end tests use, from Debian and npm packages.
 #
-#   make-games.sh [PART...]          parts: node squid client debian (default: all)
+#   make-games.sh [--check] [PART...]          parts: node squid client debian (default: all)
 #
+# With --check nothing is made or installed: a part that is missing is an error.
 # Everything is kept in $ZLH_REALPARTS (default ~/.cache/zlh-realparts); what is already there is not made again.
 # Prints one KEY=PATH line a part, and nothing else. On failure: the end of the log, which is make-games.log there.
 #
@@ -26,6 +27,14 @@ die() {
 }
 quiet() { "$@" >>"$log" 2>&1 </dev/null; }
 
+check=
+if [ "${1:-}" = --check ]; then
+  check=yes
+  shift
+fi
+# Called where something has to be made.
+making() { [ -z "$check" ] || { echo "make-games: $1 is missing; 'make realparts' makes it" >&2; exit 1; }; }
+
 exec 9>"$out/.make-games.lock"
 flock -w 1200 9 || die "another run still holds the lock"
 : >"$log"
@@ -38,6 +47,7 @@ part_node() {
   if [ "${major:-0}" -lt 20 ] || ! command -v npm >/dev/null || [ -n "${ZLH_OWN_NODE:-}" ]; then
     local venv=$out/node-$NODE_WHEEL
     if [ ! -e "$venv/.complete" ]; then
+      making "Node.js 20 or newer"
       rm -rf "$venv"
       "$here/apt-install.sh" python3-venv >>"$log" 2>&1 || die "python3-venv is missing"
       quiet python3 -m venv "$venv" || die "python could not make a virtual environment"
@@ -66,6 +76,7 @@ part_squid() {
   recipe=$(cat "$here"/flying-squid/server.js "$here"/flying-squid/*/* | sha256sum | cut -c1-8) # our part of it
   name=flying-squid-$SQUID tar=$out/flying-squid-$SQUID-$recipe.tar.gz
   if ! (cd "$out" && sha256sum --check --status "$(basename "$tar").sha256" 2>/dev/null); then
+    making "$tar"
     dir=$work/$name
     npm_install "$dir" "flying-squid@$SQUID" || die "npm could not install flying-squid"
     cp -r "$here"/flying-squid/* "$dir/"
@@ -102,6 +113,7 @@ starts_and_stops() {
 part_client() {
   local dir=$out/mc-client-$MINEFLAYER
   if [ ! -e "$dir/.complete" ]; then
+    making "$dir"
     rm -rf "$dir"
     npm_install "$dir" "mineflayer@$MINEFLAYER" || die "npm could not install mineflayer"
     (cd "$dir" && quiet node -e "require('mineflayer'); require('minecraft-protocol')") || die "mineflayer does not load"
@@ -111,11 +123,13 @@ part_client() {
 }
 
 part_debian() {
-  "$here/apt-install.sh" minetest-server ddnet-server teeworlds-server openttd openttd-opengfx freeciv-server \
-    >>"$log" 2>&1 || die "the Debian game servers could not be installed"
+  if [ -z "$check" ]; then
+    "$here/apt-install.sh" minetest-server ddnet-server teeworlds-server openttd openttd-opengfx freeciv-server \
+      >>"$log" 2>&1 || die "the Debian game servers could not be installed"
+  fi
   local program
   for program in minetestserver DDNet-Server teeworlds-server openttd freeciv-server; do
-    [ -x "/usr/games/$program" ] || die "/usr/games/$program is missing"
+    [ -x "/usr/games/$program" ] || die "/usr/games/$program is missing; 'make realparts' installs it"
   done
   echo "GAMES=/usr/games"
 }

@@ -7,7 +7,8 @@
 //     --say TEXT         what to say (default "hello <random>"; "" says nothing)
 //     --command TEXT     a command to run afterwards, e.g. /stop (the player must be op)
 //     --expect REGEX     wait for a chat or system line that matches, too
-//     --hold SECONDS     stay this long before leaving
+//     --hold SECONDS     stay this long before leaving; SIGTERM ends the stay early, in order
+//     --every SECONDS    while staying, say "TEXT 1", "TEXT 2", … and hear each of them back before leaving
 //     --until-kicked     stay until the server ends the connection
 //     --expect-failure   succeed only if the server could NOT be joined
 //     --timeout SECONDS  for all before the hold (default 30)
@@ -20,7 +21,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const nonce = randomBytes(3).toString('hex');
-const wanted = { user: `e2e_${nonce}`, say: `hello ${nonce}`, command: '', expect: '', hold: 0, timeout: 30 };
+const wanted = { user: `e2e_${nonce}`, say: `hello ${nonce}`, command: '', expect: '', hold: 0, every: 0, timeout: 30 };
 const seen = { joined: false, spawned: false, position: null, heard: [], kicked: '' };
 const started = Date.now();
 
@@ -68,6 +69,9 @@ function play (mineflayer, version) {
   const bot = mineflayer.createBot({ host, port, username, version, auth: 'offline', hideErrors: true });
   const expected = wanted.expect ? new RegExp(wanted.expect) : null;
   let said = false;
+  let staying = false;
+  let leaving = false;
+  let lines = 0;
 
   function proceed () {
     if (!said) {
@@ -78,8 +82,26 @@ function play (mineflayer, version) {
     if (wanted['until-kicked']) return clearTimeout(deadline);
     if (wanted.say && !seen.heard.some((line) => line.includes(wanted.say))) return;
     if (expected && !seen.heard.some((line) => expected.test(line))) return;
+    if (staying) return;
+    staying = true;
     clearTimeout(deadline);
-    setTimeout(() => { finish(); bot.quit(); }, wanted.hold * 1000);
+    const speaking = wanted.every > 0 && setInterval(() => bot.chat(`${wanted.say} ${++lines}`), wanted.every * 1000);
+    const end = setTimeout(leave, wanted.hold * 1000);
+    process.once('SIGTERM', leave);
+
+    function leave () {
+      clearTimeout(end);
+      clearInterval(speaking);
+      deadline = setTimeout(() => finish(new Error('the last line did not come back')), wanted.timeout * 1000);
+      leaving = true;
+      leaveOnceHeard();
+    }
+  }
+
+  function leaveOnceHeard () {
+    if (!leaving || (lines > 0 && !seen.heard.some((line) => line.endsWith(`${wanted.say} ${lines}`)))) return;
+    finish();
+    bot.quit();
   }
 
   bot.on('login', () => { seen.joined = true; log('logged in'); });
@@ -95,6 +117,7 @@ function play (mineflayer, version) {
     log(`heard: ${line}`);
     seen.heard.push(line.slice(0, 200));
     if (seen.spawned) proceed();
+    leaveOnceHeard();
   });
   bot.on('kicked', (reason) => { seen.kicked = typeof reason === 'string' ? reason : JSON.stringify(reason); });
   bot.on('error', finish);
@@ -107,7 +130,7 @@ function play (mineflayer, version) {
 readArguments(process.argv.slice(2));
 if (!process.env.MC_CLIENT) misused('MC_CLIENT must be a folder that holds node_modules/mineflayer (make-games.sh client)');
 const require = createRequire(pathToFileURL(join(process.env.MC_CLIENT, 'mc-join.js')));
-const deadline = setTimeout(() => finish(new Error(`not within ${wanted.timeout} s`)), wanted.timeout * 1000);
+let deadline = setTimeout(() => finish(new Error(`not within ${wanted.timeout} s`)), wanted.timeout * 1000);
 process.on('uncaughtException', finish);
 
 try {

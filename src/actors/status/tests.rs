@@ -24,6 +24,12 @@ impl Gauges for Scripted {
         let usage = Usage { memory_bytes: self.memory.load(SeqCst), ..Usage::default() };
         Box::pin(async move { usage })
     }
+
+    /// A limit that cannot be set is known once the first bytes are in use.
+    fn warnings(&self) -> Vec<Warning> {
+        let known = self.memory.load(SeqCst) > 0;
+        known.then(|| Warning { code: "cgroup_memory_unavailable".into(), message: "".into() }).into_iter().collect()
+    }
 }
 
 async fn up() -> (Arc<Scripted>, Status, Root) {
@@ -63,7 +69,9 @@ async fn usage_is_sampled_every_interval_and_no_more() {
     assert_eq!(gauges.samples.load(SeqCst), 11);
     gauges.memory.store(7, SeqCst);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(status.reader().current().snapshot.usage.memory_bytes, 7);
+    let shown = status.reader().current();
+    assert_eq!(shown.snapshot.usage.memory_bytes, 7);
+    assert_eq!(shown.snapshot.warnings[0].code, "cgroup_memory_unavailable", "as soon as the machine says so");
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use crate::{
     },
     model::{
         settings::Settings,
-        snapshot::Usage,
+        snapshot::{Usage, Warning},
         time::{BootTime, WallTime},
     },
 };
@@ -45,6 +45,13 @@ impl MachineGauges {
 impl Gauges for MachineGauges {
     fn now(&self) -> (BootTime, WallTime) {
         (clock::boot_time(), clock::wall_time())
+    }
+
+    /// How a tree is killed changes nothing for the operator: `doctor` tells it.
+    fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = self.keeper.warnings();
+        warnings.retain(|warning| warning.code != "cgroup_kill_unavailable");
+        warnings
     }
 
     fn usage(&self, pid: Option<i32>) -> BoxFuture<'static, Usage> {

@@ -5,7 +5,10 @@
 //! state/memory.json   intent, counters, operations  state/crashes/<id>.json  the last reports
 //! ```
 use crate::{
-    host::store::{Durability, Store, StoreError},
+    host::{
+        failpoint,
+        store::{Durability, Store, StoreError},
+    },
     model::crash::CrashReport,
     policy::game_server::{effect::Record, memory::Memory},
 };
@@ -98,7 +101,9 @@ impl Files {
     fn carry_out(&self, job: Job) {
         match job {
             Job::Save(records, done) => {
+                failpoint::reach("agent.before_save");
                 let saved = records.iter().try_for_each(|record| self.save(record));
+                failpoint::reach("agent.after_save");
                 _ = done.send(saved.map_err(|e| e.to_string()));
             }
             Job::Recall(done) => _ = done.send(self.recall().map_err(|e| e.to_string())),
@@ -110,6 +115,9 @@ impl Files {
             Record::Config(body) => self.records.save(CONFIG, body, Durability::Machine),
             Record::Memory(memory) => self.records.save(MEMORY, memory, Durability::Machine),
             Record::Crash(report) => {
+                tracing::warn!(
+                    run = %report.run, reason = report.verdict.reason, decision = report.decision, "the game crashed"
+                );
                 // A report is for people: losing it to a power cut is no reason to wait for the disk.
                 self.crashes.save(&report.id, report, Durability::Process)?;
                 let names = self.crashes.names()?;

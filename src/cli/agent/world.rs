@@ -11,6 +11,7 @@ use crate::{
         clock::BootId,
         console_input,
         console_log::ConsoleLog,
+        failpoint,
         keeper_client::{KeeperClient, Plan},
         keeping::Keeping,
         machine, probe, server_root,
@@ -54,6 +55,7 @@ pub fn plan(settings: &Settings) -> io::Result<Plan> {
         columns: settings.console.columns,
         rows: settings.console.rows,
         log_bytes: settings.console.scrollback_bytes,
+        keeper_env: failpoint::for_keepers(),
         ..Plan::new(GAME, &std::path::absolute(&settings.root)?, &binary)
     })
 }
@@ -149,6 +151,7 @@ impl World for MachineWorld {
             let root = settings.root.clone();
             let prepared =
                 tokio::task::spawn_blocking(move || server_root::prepare(&root, &spec, &settings.game)).await;
+            failpoint::reach("agent.after_prepare");
             let prepared = prepared.map_err(|e| format!("preparing the server root broke off: {e}"))?;
             prepared.map(|_| ()).map_err(|e| e.to_string())
         })
@@ -177,17 +180,24 @@ impl World for MachineWorld {
         if let ConsoleInput::Econ { password, .. } = &ended.spec.console {
             secrets.push(password.clone());
         }
-        Box::pin(self.judge.clone().classify(ended, secrets))
+        let judged = self.judge.clone().classify(ended, secrets);
+        Box::pin(async move {
+            failpoint::reach("agent.before_classify");
+            let report = judged.await;
+            failpoint::reach("agent.after_classify");
+            report
+        })
     }
 
     fn note_good_start(&self, _: RunId, spec: Arc<WorkloadSpec>) -> BoxFuture<'static, ()> {
+        failpoint::reach("agent.at_good_start");
         Box::pin(self.judge.clone().note_good_start(spec))
     }
 
     fn say(&self, run: RunId, spec: Arc<WorkloadSpec>, line: String) -> BoxFuture<'static, Result<(), String>> {
         let typed = self.keeper.input(run, format!("{line}\n").into());
         Box::pin(async move {
-            match &spec.console {
+            let said = match &spec.console {
                 ConsoleInput::Pty => typed.await.map(|_| ()).map_err(|e| e.to_string()),
                 ConsoleInput::Econ { port, password } => console_input::say_by_econ(*port, password, &line).await,
                 ConsoleInput::Fifo { path } => {
@@ -195,7 +205,9 @@ impl World for MachineWorld {
                     let said = tokio::task::spawn_blocking(move || console_input::say_by_fifo(&root, &path, &line));
                     said.await.map_err(|e| format!("writing to the pipe broke off: {e}"))?
                 }
-            }
+            };
+            failpoint::reach("agent.after_say");
+            said
         })
     }
 

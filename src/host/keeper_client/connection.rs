@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     host::{
+        failpoint,
         keeping::KeepingError,
         process::{Ended, PidFd},
     },
@@ -141,6 +142,7 @@ impl Core {
         let until = Instant::now() + LISTEN_TIMEOUT;
         loop {
             let (socket, process) = spawn::keeper(&self.plan, &self.folder)?;
+            failpoint::reach("agent.after_keeper_spawn");
             let watched = process.as_ref().and_then(|p| p.try_clone().ok());
             let error = match self.take_up(socket, process).await {
                 Ok(link) => return Ok(link),

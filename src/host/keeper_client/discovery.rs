@@ -3,6 +3,7 @@ use super::{Core, exits};
 use crate::{
     host::{
         clock::BootId,
+        failpoint,
         keeping::{Discovery, EventSink, KeeperEvent, KeepingError},
     },
     keeper::layout::{Progress, RunRecord},
@@ -14,8 +15,10 @@ impl Core {
     pub(super) async fn discover(self: &Arc<Self>, sink: EventSink) -> Result<Discovery, KeepingError> {
         let _turn = self.turn.lock().await;
         self.held().sink = Some(sink);
+        failpoint::reach("agent.before_attach");
         // Connected already: whoever asks is reborn, we are not.
         if self.link().is_some() || self.connect().await? {
+            failpoint::reach("agent.after_attach");
             return Ok(self.held().discovery());
         }
         self.without_keeper().await

@@ -1,7 +1,7 @@
 //! What each report of the keeper means. Runs in the connection's own task: nothing here waits.
 use super::{Core, exits, held::Live};
 use crate::{
-    host::{clock::BootId, keeping::KeeperEvent, process::PidFd},
+    host::{clock::BootId, failpoint, keeping::KeeperEvent, process::PidFd},
     keeper::{
         layout::{Progress, RunRecord},
         protocol::{Order, Report},
@@ -39,6 +39,7 @@ impl Core {
 
     fn on_launched(self: &Arc<Self>, run: RunId, report: &Report) {
         let Report::Launched { pid, start_ticks, boot_ns, wall_ms, .. } = *report else { return };
+        failpoint::reach("agent.before_launched_fact");
         // A run that a new keeper has adopted: we know more about it than this report.
         if self.held().live(run).is_some() {
             return;
@@ -86,6 +87,7 @@ impl Core {
 
     /// Tells the sink once per run, however often the end is seen.
     pub(super) fn on_exited(&self, record: &RunRecord) {
+        failpoint::reach("agent.before_exit_fact");
         let mut exit = exits::from_record(record);
         let mut held = self.held();
         if held.last.as_ref().is_some_and(|last| last.run == exit.run) {
@@ -104,11 +106,13 @@ impl Core {
         if let Some(sink) = sink {
             sink(KeeperEvent::Exited(exit));
         }
+        failpoint::reach("agent.after_exit_fact");
         self.ended.notify_waiters();
         self.log.ring();
     }
 
     fn on_tree_empty(&self, run: RunId, killed: u32) {
+        failpoint::reach("agent.before_tree_empty_fact");
         self.tell(KeeperEvent::TreeEmpty { run, killed });
         self.ended.notify_waiters();
         self.log.ring();

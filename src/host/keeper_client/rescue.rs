@@ -2,7 +2,7 @@
 use super::{Core, connection, exits, held::Live, link::Link};
 use crate::{
     host::{
-        clock,
+        clock, failpoint,
         keeping::{KeeperEvent, KeepingError},
         process::{Ended, PidFd},
     },
@@ -65,8 +65,10 @@ impl Core {
 
     async fn rescue(self: &Arc<Self>, live: Live) {
         let run = live.alive.run;
+        failpoint::reach("agent.before_rescue");
         match self.give_to_new_keeper(&live).await {
             Ok(()) => {
+                failpoint::reach("agent.after_rescue");
                 let detail = "the keeper died; a new one has taken the run over".to_owned();
                 tracing::warn!(workload = self.plan.name, %run, detail);
                 self.tell(KeeperEvent::KeeperLost { run, recovered: true, detail });

@@ -3,6 +3,7 @@ use super::{Core, held::Launched, launch};
 use crate::{
     host::{
         cgroup::{Limits, WorkloadCgroup},
+        failpoint,
         keeping::{EventSink, KeepingError},
     },
     keeper::protocol::{Launch, LaunchStep, Order},
@@ -33,6 +34,7 @@ pub(super) struct Begun {
 impl Core {
     /// Everything that needs no waiting.
     pub(super) fn begin_launch(&self, run: RunId, spec: &WorkloadSpec, sink: EventSink) -> Result<Begun, KeepingError> {
+        failpoint::reach("agent.before_launch");
         let (order, subject) = self.launch_order(run, spec)?;
         self.send_launch(order, Arc::new(subject), sink)
     }
@@ -77,6 +79,7 @@ impl Core {
         if !begun.sent {
             self.send_to_new_keeper(&begun.order).await?;
         }
+        failpoint::reach("agent.after_launch_order");
         match timeout(LAUNCH_TIMEOUT, &mut begun.answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(KeepingError::Link("it went away during the launch".into())),

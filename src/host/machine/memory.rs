@@ -60,7 +60,10 @@ fn read(file: &Path) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
+    /// Path and content.
+    type Files<'a> = &'a [(&'a str, &'a str)];
+
+    fn machine(files: Files<'_>) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = folder.path().join(path);
@@ -73,7 +76,6 @@ mod tests {
     #[test]
     fn the_least_limit_counts() {
         let meminfo = ("proc/meminfo", "MemFree: 1 kB\nMemTotal:       4096 kB\n");
-        type Files<'a> = &'a [(&'a str, &'a str)];
         let rows: [(Files<'_>, Option<u64>); 5] = [
             (&[meminfo], Some(4 << 20)),
             (

@@ -27,7 +27,10 @@ impl Machine {
             }
             Command::Start(by) => self.start(now, &by)?,
             Command::Stop(by) => self.stop(now, &by)?,
-            Command::Restart(by) => self.restart(now, &by)?,
+            Command::Restart(by) => {
+                shown = Some(State::Starting); // where it is heading; what it does first is in the status
+                self.restart(now, &by)?
+            }
             Command::Kill(by) => self.kill(now, &by)?,
             Command::Shutdown(leaving) => self.shut_down(now, leaving),
         };

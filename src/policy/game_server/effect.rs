@@ -4,6 +4,7 @@ use super::{
     memory::Memory,
 };
 use crate::model::{crash::CrashReport, exit::Exit, ids::RunId, workload::WorkloadSpec};
+use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +77,8 @@ pub enum Record {
 }
 
 /// An unexpected end, for the crash engine.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Ended {
     pub exit: Exit,
     pub spec: Arc<WorkloadSpec>,

@@ -23,6 +23,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How long the end of a run whose keeper died is waited for before it is killed.
 const BURIAL: Duration = Duration::from_secs(20);
+/// Crashes that wait for their report; the engine needs milliseconds for one.
+const MOST_UNJUDGED: usize = 16;
 
 impl Machine {
     pub(super) fn on_exited(&mut self, now: Moment, run: RunId, exit: &Exit) {
@@ -76,6 +78,9 @@ impl Machine {
         self.conclude(now, Outcome::Failed(format!("{what}; {decision}")));
         let was_ready = !matches!(proof, Proof::NeverReady);
         let ended = Ended { exit: exit.clone(), spec: live.spec, was_ready, hung, decision };
+        self.memory.unjudged.push(ended.clone());
+        let surplus = self.memory.unjudged.len().saturating_sub(MOST_UNJUDGED);
+        self.memory.unjudged.drain(..surplus);
         self.out.push(Effect::Classify(Box::new(ended)));
         self.clear(now, exit.run, next, silent);
     }
@@ -114,19 +119,37 @@ impl Machine {
 
     /// The crash engine has spoken. It may forbid a restart that is still ahead; a run that has started is left alone.
     pub(super) fn on_classified(&mut self, now: Moment, run: RunId, mut report: CrashReport) {
-        let Some(last) = self.memory.last_crash.as_mut().filter(|c| c.run == run && c.classification.is_none()) else {
+        if !self.memory.unjudged.iter().any(|ended| ended.exit.run == run) {
             return;
-        };
-        last.classification = Some(report.verdict.classification);
-        last.reason = Some(report.verdict.reason.clone());
-        last.log_tail = report.log_tail.iter().rev().take(50).rev().cloned().collect();
+        }
         let pending = self.phase.restarts_after(run);
         let veto = self.memory.restart.on_verdict(&report.verdict).filter(|_| pending);
         if let Some(why) = &veto {
             report.decision = format!("gave up: {why}");
         }
         self.file_report(report.clone());
+        self.note_judged(&report);
         self.on_verdict(now, run, &report, veto.is_some());
+        self.save();
+    }
+
+    /// What earlier lives counted and did not live to report. A report that is on disk lacks only the note of it.
+    pub(super) fn judge_unjudged(&mut self) {
+        for ended in self.memory.unjudged.clone() {
+            match self.crashes.iter().find(|report| report.run == ended.exit.run).cloned() {
+                Some(report) => self.note_judged(&report),
+                None => self.out.push(Effect::Classify(Box::new(ended))),
+            }
+        }
+    }
+
+    fn note_judged(&mut self, report: &CrashReport) {
+        self.memory.unjudged.retain(|ended| ended.exit.run != report.run);
+        if let Some(last) = self.memory.last_crash.as_mut().filter(|last| last.run == report.run) {
+            last.classification = Some(report.verdict.classification);
+            last.reason = Some(report.verdict.reason.clone());
+            last.log_tail = report.log_tail.iter().rev().take(50).rev().cloned().collect();
+        }
         self.save();
     }
 

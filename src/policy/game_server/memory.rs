@@ -1,5 +1,6 @@
 //! What must outlive the agent: intent, counters, the pending restart and the lock. One record, stored whole, so that
 //! its parts never contradict each other.
+use super::effect::Ended;
 use crate::{
     model::{
         crash::Classification,
@@ -34,6 +35,8 @@ pub struct Memory {
     pub provisioning_error: Option<String>,
     pub crash_count: u64,
     pub last_crash: Option<LastCrash>,
+    /// Crashes that are counted and have no report yet, oldest first: whoever comes next has them judged.
+    pub unjudged: Vec<Ended>,
     pub restart: History,
     /// `restart.due` as people's clocks show it.
     pub restart_at: Option<WallTime>,
@@ -94,6 +97,8 @@ impl Memory {
         self.boot = boot;
         self.restart.forgive();
         (self.failure, self.ready, self.stop_typed) = (None, None, None);
+        // Their console has gone with the boot.
+        self.unjudged.clear();
         (self.intent.since, self.intent.ending) = (BootTime::default(), None);
     }
 

@@ -93,6 +93,7 @@ impl Machine {
         self.unwarn("recovery_failed");
         let (kill, early) = self.close_recovery(now, &autostart);
         self.resume_operation(now);
+        self.judge_unjudged();
         match found {
             Found::Alive(run, born) => self.take_up(now, run, born, kill),
             Found::Ended(exit) => self.on_ended_meanwhile(now, &exit, &autostart),

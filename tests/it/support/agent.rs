@@ -1,5 +1,5 @@
 //! A real agent as a child process, and plain calls to its API.
-use super::{Console, Sandbox, eventually};
+use super::{Console, Sandbox};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -13,8 +13,9 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Once, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
+use tokio::time::sleep;
 
 /// Builds are slow and machines are shared; a healthy agent takes a hundredth of this.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
@@ -29,6 +30,7 @@ pub struct Agent {
     http: reqwest::Client,
     token: Option<String>,
     log: PathBuf,
+    listening: mpsc::Receiver<String>,
 }
 
 /// One answer of the API.
@@ -44,6 +46,11 @@ impl Reply {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("not JSON ({e}): {self:?}"))
     }
 
+    /// `None` for a body that is none, such as that of a 204.
+    pub fn body_json(&self) -> Option<Value> {
+        serde_json::from_str(&self.body).ok()
+    }
+
     /// The `code` of a problem+json answer.
     pub fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_else(|| panic!("no code: {self:?}")).to_owned()
@@ -53,25 +60,44 @@ impl Reply {
 impl Agent {
     /// Starts `program agent …` and waits for its `listening agent http://…` line.
     pub fn start(program: &Path, sandbox: &Sandbox, flags: &[&str]) -> Agent {
+        let mut agent = Agent::spawn(program, sandbox, flags, &[]);
+        if !agent.listens() {
+            agent.never_listened();
+        }
+        agent
+    }
+
+    /// The same without waiting, and with more in its environment: it may not live to listen.
+    pub fn spawn(program: &Path, sandbox: &Sandbox, flags: &[&str], env: &[(&str, &str)]) -> Agent {
         let log = OpenOptions::new().create(true).append(true).open(sandbox.agent_log()).unwrap();
         let mut child = Command::new(program)
             .args(["agent", "--listen", "127.0.0.1:0", "--root"])
             .arg(sandbox.root())
             .args(flags)
             .env("ZLH_TEST_ID", sandbox.marker())
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
             .unwrap();
-        let lines = lines_of(&mut child);
-        let mut agent =
-            Agent { child, url: String::new(), http: client(), token: token(flags), log: sandbox.agent_log() };
-        agent.url = lines.recv_timeout(STARTS_WITHIN).unwrap_or_else(|_| agent.never_listened());
-        agent
+        let listening = lines_of(&mut child);
+        let (url, http, token) = (String::new(), client(), token(flags));
+        Agent { child, url, http, token, log: sandbox.agent_log(), listening }
     }
 
-    fn never_listened(&mut self) -> String {
+    /// Waits for its `listening agent http://…` line; false if it ended before.
+    pub fn listens(&mut self) -> bool {
+        self.url = self.listening.recv_timeout(STARTS_WITHIN).unwrap_or_default();
+        !self.url.is_empty()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    fn never_listened(&mut self) -> ! {
         let ended = self.child.try_wait();
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         panic!("the agent did not print its 'listening agent' line (ended: {ended:?}); its log:\n{log}")
@@ -104,6 +130,11 @@ impl Agent {
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
+        self.try_call(method, path, body).await.unwrap_or_else(|e| panic!("{path}: {e}"))
+    }
+
+    /// For an agent that may die before it has answered.
+    pub async fn try_call(&self, method: Method, path: &str, body: Option<&Value>) -> reqwest::Result<Reply> {
         let mut request = self.http.request(method, self.url(path));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -111,9 +142,9 @@ impl Agent {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.unwrap_or_else(|e| panic!("{path}: {e}"));
+        let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
-        Reply { status, headers, body: response.text().await.unwrap() }
+        Ok(Reply { status, headers, body: response.text().await? })
     }
 
     pub async fn status(&self) -> Value {
@@ -122,12 +153,15 @@ impl Agent {
 
     /// Polls `/status` until it is as wanted, and returns it.
     pub async fn until(&self, what: &str, within: Duration, wanted: impl Fn(&Value) -> bool) -> Value {
-        let mut last = Value::Null;
-        let seen = eventually(what, within, async || {
-            last = self.status().await;
-            (wanted(&last)).then(|| last.clone())
-        });
-        seen.await
+        let deadline = Instant::now() + within;
+        loop {
+            let status = self.status().await;
+            if wanted(&status) {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "{what}: not within {within:?}; the last status: {status}");
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub async fn until_state(&self, state: &str, within: Duration) -> Value {

@@ -17,7 +17,7 @@ use crate::{
         phase::State,
         refusal::Refusal,
         settings::{Restart, Settings},
-        snapshot::{Players, Usage},
+        snapshot::{Players, Usage, Warning},
         time::{BootTime, WallTime},
         workload::{ConsoleInput, Readiness, ReadyProbe, StopStep, WorkloadSpec},
     },
@@ -419,6 +419,10 @@ impl Gauges for Here {
 
     fn usage(&self, _: Option<i32>) -> BoxFuture<'static, Usage> {
         Box::pin(async { Usage::default() })
+    }
+
+    fn warnings(&self) -> Vec<Warning> {
+        Vec::new()
     }
 }
 

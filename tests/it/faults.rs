@@ -1,0 +1,8 @@
+//! The promise "it may be killed at any moment", kept: agent and keeper die at every named point and at random ones, and
+//! afterwards everything is as it was promised. What must hold is in `invariants.rs`; real agents, keepers and games.
+mod invariants;
+#[cfg(feature = "failpoints")]
+mod points;
+mod rig;
+
+use rig::{Answer, Rig};
