@@ -22,7 +22,10 @@ demo: ## a real Minecraft-protocol server that crashes and comes back, on this m
 quick: ## unit tests only
 	cargo test --lib
 
-test: lint deny realparts test-all ## everything: lints, licences, unit, integration and end-to-end tests with real servers
+# What is fetched is fetched while the linter compiles.
+test: ## everything: lints, licences, unit, integration and end-to-end tests with real servers
+	$(MAKE) --no-print-directory --output-sync=target -j3 lint deny realparts
+	$(MAKE) --no-print-directory test-all
 
 lint: ## formatting and clippy, without a warning
 	cargo fmt --check
@@ -50,7 +53,7 @@ test-all: # after lint, deny and realparts
 	@[ "$$(id -u)" = 0 ] || { echo "make test: only root can run games as other users and make namespaces; try 'make quick'" >&2; exit 1; }
 	cargo build --quiet --bins --examples --features failpoints
 	cargo test --no-run --quiet --all-targets --features failpoints
-	cargo test --quiet --doc
+	cargo test --quiet --doc --features failpoints
 	unshare --pid --fork --mount-proc --kill-child cargo test --no-fail-fast --all-targets --features failpoints
 
 # Static and at a fixed address: the keeper, one per game, then shares no library and relocates nothing (docs/adr/0007).

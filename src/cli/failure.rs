@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(failure.code(), 4);
         assert_eq!(
             failure.to_string(),
-            "refused: no configuration was ever accepted (409 no_config)\n  Send a configuration first: POST /config."
+            "refused: no configuration was ever accepted (409 no_config)\n  Send a configuration first: `zlh configure FILE`."
         );
     }
 
