@@ -85,6 +85,12 @@ impl Rig {
         self.agent.as_mut().is_none_or(|agent| agent.ended().is_some())
     }
 
+    pub fn kill_agent(&mut self) {
+        if let Some(agent) = self.agent.take() {
+            agent.kill_9();
+        }
+    }
+
     /// SIGTERM: it leaves, the game stays. True if it did so in order.
     pub fn leave(&mut self) -> bool {
         self.agent.take().is_some_and(|agent| agent.terminate().success())

@@ -1,5 +1,5 @@
 //! A real agent as a child process, and plain calls to its API.
-use super::{Console, Sandbox};
+use super::{Console, Sandbox, waiting::in_time};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -13,9 +13,8 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Once, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::time::sleep;
 
 /// Builds are slow and machines are shared; a healthy agent takes a hundredth of this.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
@@ -153,15 +152,14 @@ impl Agent {
 
     /// Polls `/status` until it is as wanted, and returns it.
     pub async fn until(&self, what: &str, within: Duration, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + within;
-        loop {
-            let status = self.status().await;
-            if wanted(&status) {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "{what}: not within {within:?}; the last status: {status}");
-            sleep(Duration::from_millis(10)).await;
-        }
+        let mut status = Value::Null;
+        let look = async || {
+            status = self.status().await;
+            wanted(&status).then_some(())
+        };
+        let seen = in_time(within, look).await;
+        assert!(seen.is_some(), "{what}: not within {within:?}; the last status: {status}");
+        status
     }
 
     pub async fn until_state(&self, state: &str, within: Duration) -> Value {

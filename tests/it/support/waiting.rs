@@ -7,13 +7,18 @@ use std::{
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Asks `look` until it answers `Some`; panics with `what` once `within` has passed.
-pub async fn eventually<T>(what: &str, within: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, within: Duration, look: impl AsyncFnMut() -> Option<T>) -> T {
+    in_time(within, look).await.unwrap_or_else(|| panic!("{what}: not within {within:?}"))
+}
+
+/// The same for those who have more to say when the time has passed.
+pub async fn in_time<T>(within: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + within;
     loop {
-        if let Some(found) = look().await {
+        let found = look().await;
+        if found.is_some() || Instant::now() >= deadline {
             return found;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
         tokio::time::sleep(PAUSE).await;
     }
 }
