@@ -9,6 +9,8 @@ pub mod init;
 pub mod layout;
 pub mod protocol;
 
+mod birth;
+mod cgroups;
 mod child;
 mod client;
 mod failpoint;

@@ -34,3 +34,8 @@ fn flapping() {
 fn agent_killed() {
     plays("agent_killed");
 }
+
+#[test]
+fn supervision_tree() {
+    plays("supervision_tree");
+}

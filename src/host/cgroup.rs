@@ -123,9 +123,12 @@ impl WorkloadCgroup {
         }
     }
 
-    /// Everyone inside now.
+    /// The workload's processes now. On a hybrid machine the v2 group says it: its keeper may be in those of v1.
     pub fn pids(&self) -> Vec<i32> {
-        let mut pids: Vec<i32> = self.folders().flat_map(|f| members(&f)).collect();
+        let mut pids: Vec<i32> = match &self.unified {
+            Some(v2) => members(v2),
+            None => self.folders().flat_map(|f| members(&f)).collect(),
+        };
         pids.sort_unstable();
         pids.dedup();
         pids

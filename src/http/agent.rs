@@ -33,7 +33,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderValue, Method, Uri, header},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::IntoResponse,
     routing::{MethodRouter, get, post},
@@ -211,7 +211,7 @@ impl Face for AgentFace {
         let routed = routed(self.router.clone(), request);
         Answer::Later(Box::pin(async move {
             let response = noted(&method, &uri, routed.await);
-            if chunked { closing(response) } else { response }
+            if chunked || leaves_body(response.status()) { closing(response) } else { response }
         }))
     }
 }
@@ -231,6 +231,11 @@ fn noted(method: &Method, uri: &Uri, response: super::Response) -> super::Respon
         tracing::debug!(%method, path = uri.path(), status = status.as_u16(), "a request was answered with an error");
     }
     response
+}
+
+/// Was it given before the whole body had come? The connection ends then, and a client that keeps some must be told.
+fn leaves_body(status: StatusCode) -> bool {
+    matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT)
 }
 
 /// An answer after which nothing more is heard on this connection.

@@ -6,6 +6,8 @@
 //! nothing from the heap. We are suspended meanwhile. Once it has changed its user the kernel lets nobody but root trace
 //! or read this memory (PR_SET_DUMPABLE falls with the credentials), so a workload never sees into its keeper.
 use super::{
+    birth,
+    cgroups::Entrance,
     child::{self, Errand},
     failpoint,
     layout::RunRecord,
@@ -19,7 +21,8 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use std::{
     ffi::{CString, c_char, c_void},
     io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    mem::MaybeUninit,
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
     ptr,
 };
 
@@ -57,6 +60,7 @@ pub fn open_terminal(order: &Launch) -> Result<Terminal, Failure> {
 /// Starts the program; `record` then names it, in memory and in the state file.
 pub fn launch(
     order: &Launch,
+    entrance: &Entrance,
     terminal: &Terminal,
     state: StateFile,
     record: &mut RunRecord,
@@ -67,7 +71,7 @@ pub fn launch(
         argv: words.argv.as_ptr(),
         env: words.env.as_ptr(),
         cwd: words.cwd.as_ptr(),
-        cgroups: &words.cgroups,
+        cgroups: &[],
         identity: order.identity.as_ref(),
         slave: terminal.slave().as_raw_fd(),
         umask: order.umask,
@@ -76,7 +80,7 @@ pub fn launch(
         record,
         failure: None,
     };
-    let (pid, pidfd) = run(&mut errand).map_err(Failure::at(LaunchStep::Fork))?;
+    let (pid, pidfd) = run(&mut errand, entrance).map_err(Failure::at(LaunchStep::Fork))?;
     if let Some((step, errno)) = errand.failure {
         sys::reap(pid);
         return Err(Failure { step, errno });
@@ -85,39 +89,57 @@ pub fn launch(
 }
 
 /// Clones the child and returns once it has executed its program or given up.
-fn run(errand: &mut Errand<'_>) -> io::Result<(i32, OwnedFd)> {
-    extern "C" fn entry(errand: *mut c_void) -> libc::c_int {
-        // SAFETY: the errand outlives the child's use of our memory, since we are suspended until then.
-        child::run(unsafe { &mut *errand.cast::<Errand<'_>>() })
-    }
+fn run<'a>(errand: &mut Errand<'a>, entrance: &'a Entrance) -> io::Result<(i32, OwnedFd)> {
     // Room only: zeroing it would touch pages that nobody needs.
     let mut stack: Vec<u128> = Vec::with_capacity(STACK_BYTES / size_of::<u128>());
     let mut pidfd: libc::c_int = -1;
     // No signal may run a handler of ours in the child.
     let mut before = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-    // SAFETY: the stack grows down from one past its end, is aligned, and lives until the child is done with it;
-    // CLONE_PIDFD stores a descriptor that only we own.
+    let outcome = match be_born_inside(errand, entrance, stack.spare_capacity_mut(), &mut pidfd) {
+        Some(pid) => Ok(pid),
+        None => {
+            errand.cgroups = &entrance.doors;
+            be_born(errand, stack.spare_capacity_mut(), &mut pidfd)
+        }
+    };
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    // SAFETY: the kernel stored a descriptor that only we own; only used when the clone succeeded.
+    outcome.map(|pid| (pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+extern "C" fn entry(errand: *mut c_void) -> libc::c_int {
+    // SAFETY: the errand outlives the child's use of our memory, since we are suspended until then.
+    child::run(unsafe { &mut *errand.cast::<Errand<'_>>() })
+}
+
+type Stack = [MaybeUninit<u128>];
+
+/// `None`: there is no such place, or this kernel has no such birth; then nothing has happened.
+fn be_born_inside(errand: &mut Errand<'_>, way: &Entrance, stack: &mut Stack, pidfd: &mut i32) -> Option<i32> {
+    let place = way.birthplace.as_ref()?;
+    // SAFETY: the stack is ours alone and aligned, and `entry` is made for a child that shares our memory.
+    unsafe { birth::clone_into(place.as_fd(), entry, ptr::from_mut(errand).cast(), stack, pidfd) }.ok()
+}
+
+fn be_born(errand: &mut Errand<'_>, stack: &mut Stack, pidfd: &mut i32) -> io::Result<i32> {
+    // SAFETY: as above; this stack grows down from one past its end.
     let pid = unsafe {
         libc::clone(
             entry,
-            stack.as_mut_ptr().add(stack.capacity()).cast(),
+            stack.as_mut_ptr_range().end.cast(),
             libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD,
             ptr::from_mut(errand).cast(),
-            ptr::from_mut(&mut pidfd),
+            ptr::from_mut(pidfd),
         )
     };
-    let outcome = if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) };
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-    // SAFETY: see above; only valid when the clone succeeded.
-    outcome.map(|pid| (pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+    if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
 }
 
 /// All strings of a launch as C wants them.
 struct Words {
     program: CString,
     cwd: CString,
-    cgroups: Vec<CString>,
     argv: Vec<*const c_char>,
     env: Vec<*const c_char>,
     /// What `argv` and `env` point into.
@@ -135,7 +157,6 @@ impl Words {
         Some(Words {
             program: c(&order.program)?,
             cwd: c(&order.cwd)?,
-            cgroups: list(&order.cgroup_procs)?,
             argv: pointers(&argv),
             env: pointers(&env),
             _owned: argv.into_iter().chain(env).collect(),

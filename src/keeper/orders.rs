@@ -92,7 +92,8 @@ fn begin_run(keeper: &mut Keeper, order: &Launch) -> Result<RunRecord, Failure> 
         log_start: keeper.state.head(),
         ..Default::default()
     };
-    let launched = launch::launch(order, &terminal, keeper.state, &mut record);
+    let entered = keeper.groups.entrance(order);
+    let launched = entered.and_then(|way| launch::launch(order, &way, &terminal, keeper.state, &mut record));
     if let Err(failure) = &launched {
         record.progress = Progress::Failed;
         (record.wait_code, record.wait_status) = (i32::from(failure.step as u8), failure.errno);

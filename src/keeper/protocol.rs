@@ -42,7 +42,7 @@ pub struct Launch {
     pub raw: bool,
     pub umask: u32,
     pub max_files: u64,
-    /// `cgroup.procs`/`tasks` files the child writes itself into before it drops its rights.
+    /// `cgroup.procs`/`tasks` files of the groups the child must be in before it runs the program.
     pub cgroup_procs: Vec<Vec<u8>>,
     /// `cgroup.kill` (v2) of the workload's cgroup, if there is one.
     pub cgroup_kill: Option<Vec<u8>>,

@@ -1,5 +1,6 @@
 //! The keeper's loop: terminal, children, agent, in this order; asleep whenever none of them has something to say.
 use super::{
+    cgroups::Groups,
     client::{self, Client},
     failpoint,
     layout::{Progress, RunRecord},
@@ -36,6 +37,7 @@ pub struct Keeper {
     /// Somebody was told how the last run ended.
     pub reported: bool,
     pub client: Option<Client>,
+    pub groups: Groups,
     pub leaving: bool,
     listener: OwnedFd,
     children: SignalFd,
@@ -60,6 +62,7 @@ impl Keeper {
             reported: true,
             last,
             client: None,
+            groups: Groups::default(),
             leaving: false,
             listener,
             children,

@@ -74,6 +74,8 @@ pub struct Evidence<'a> {
     pub status: ExitStatus,
     /// Was it ready at any time in this run?
     pub was_ready: bool,
+    /// Did it prove that it can work: by a probe, or, where nothing probes it, by living for long enough?
+    pub proven: bool,
     /// How far the kernel's oom_kill counter rose; `None` where it cannot be read.
     pub oom_kills: Option<u64>,
     pub memory: Memory,
@@ -92,6 +94,7 @@ impl<'a> Evidence<'a> {
         Evidence {
             status,
             was_ready: false,
+            proven: false,
             oom_kills: None,
             memory: Memory::default(),
             exec_failure: None,
@@ -157,9 +160,9 @@ fn confidence(rule: &Rule, hit: &Hit) -> Confidence {
     }
 }
 
-/// "Never" is only for what cannot get better: not for mere evidence, and not for a server that was up in this very run.
+/// "Never" is only for what cannot get better: not for mere evidence, and not for a server that worked in this very run.
 fn retry(evidence: &Evidence, rule: &Rule, hit: &Hit) -> Retry {
-    let doubtful = hit.weight != Weight::Fatal || evidence.was_ready;
+    let doubtful = hit.weight != Weight::Fatal || evidence.proven;
     match rule.retry {
         Retry::Never if doubtful => Retry::Once,
         other => other,

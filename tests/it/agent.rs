@@ -1,9 +1,13 @@
 //! The real agent with its keeper and the fake game, seen through the API as a client sees it.
+mod command_line;
 mod config;
+mod flood;
+mod limits;
 mod lives;
 mod power;
 mod restarts;
 mod stops;
+mod viewers;
 
 use crate::support::{Agent, Sandbox};
 use serde_json::{Value, json};

@@ -3,6 +3,7 @@
 mod invariants;
 #[cfg(feature = "failpoints")]
 mod points;
+mod random;
 mod rig;
 
 use rig::{Answer, Rig};

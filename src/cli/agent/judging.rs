@@ -9,18 +9,20 @@ use crate::{
     model::{
         crash::{Change, CrashReport, Verdict},
         settings,
-        workload::WorkloadSpec,
+        workload::{ReadyProbe, WorkloadSpec},
     },
     policy::{
         crash::{self, EndedBy, Evidence, LogLine, Memory, Redactor, TAIL_BYTES, TAIL_LINES},
         game_server::effect::Ended,
     },
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 const GOOD_START: &str = "good-start";
 /// Lines of the console that a report keeps.
 const REPORT_LINES: usize = 200;
+/// Without a probe everything that starts counts as ready at once. What dies sooner than this never worked.
+const WORKED: Duration = Duration::from_secs(30);
 /// Characters of a crash file that a report keeps.
 const CRASH_FILE_KEPT: usize = 64 << 10;
 
@@ -145,6 +147,10 @@ fn no_secrets(text: &str) -> String {
 fn evidence<'a>(ended: &'a Ended, tail: &'a [LogLine], files: &'a [CrashFile]) -> Evidence<'a> {
     Evidence {
         was_ready: ended.was_ready,
+        proven: match ended.spec.ready.probe {
+            ReadyProbe::None => ended.exit.uptime() >= WORKED,
+            _ => ended.was_ready,
+        },
         oom_kills: ended.exit.oom_kills,
         memory: Memory { peak_bytes: ended.exit.max_rss_bytes, limit_bytes: ended.spec.memory_bytes },
         ended_by: if ended.hung { EndedBy::Hang } else { EndedBy::Itself },

@@ -144,7 +144,9 @@ fn a_server_that_was_up_is_tried_once_more() {
     let (tail, sets) = (log_tail(b"java.io.IOException: No space left on device\n", true, 9), names(&PAPER));
     let base = Evidence::of(ExitStatus::Code(1), &tail, &sets);
     assert_eq!(classify(&base).retry, Retry::Never);
-    assert_eq!(classify(&Evidence { was_ready: true, ..base }).retry, Retry::Once);
+    let up_but_unproven = Evidence { was_ready: true, ..base.clone() };
+    assert_eq!(classify(&up_but_unproven).retry, Retry::Never, "nothing probes it: up is no proof");
+    assert_eq!(classify(&Evidence { proven: true, ..base }).retry, Retry::Once);
 }
 
 #[test]

@@ -230,6 +230,8 @@ impl Machine {
                 self.stop_run(now, live, Why::Shutdown, false);
             }
             (Phase::Stopping(_) | Phase::Clearing(_), Leaving::Stop) | (Phase::Closed { .. }, _) => {}
+            // A kill takes a moment and was promised: who leaves before a launch is answered would leave a game behind.
+            (Phase::Stopping(s), Leaving::Leave) if s.kill => {}
             (Phase::Recovering(_), _) => self.out.push(Effect::Finish),
             _ => self.close(),
         }

@@ -154,9 +154,30 @@ async fn asked_to_end_it_leaves_the_game_or_stops_it_as_it_was_told() {
     assert!(agent.terminate().success());
     assert_eq!(strays(sandbox.marker()), []);
     let agent = quick(&sandbox, &[]);
-    let status = recovered(&agent).await;
-    assert_eq!(status["crashCount"], 0);
+    // It was not the operator who stopped it: as after a reboot, it runs again.
+    let status = agent.until_state("running", SOON).await;
+    assert!(status["pid"] != pid && status["crashCount"] == 0, "{status}");
     agent.finish().await;
+}
+
+/// The moment a new agent is asked to kill hits a different phase of its autostart each time.
+#[tokio::test]
+async fn a_kill_in_the_first_moments_of_a_life_is_never_outrun_by_the_autostart() {
+    let sandbox = Sandbox::new();
+    let agent = quick(&sandbox, &["--set", "on_agent_stop=stop"]);
+    run(&agent, &sandbox.fake_game_config(&[])).await;
+    assert!(agent.terminate().success());
+    for round in 0..6 {
+        let agent = quick(&sandbox, &["--set", "on_agent_stop=stop"]);
+        agent.until("the moment", SOON, |s| s["revision"].as_u64() > Some(round)).await;
+        assert_eq!(agent.post("/kill").await.status, 204);
+        let status = agent.until("rest", SOON, |s| s["state"] == "idle" && s["config"]["vmid"] == 5100).await;
+        let later = agent.get(&format!("/status?wait=500ms&since={}", status["revision"])).await.json();
+        assert_eq!((&later["state"], &later["processRunning"]), (&json!("idle"), &json!(false)), "round {round}");
+        assert_eq!(agent.post("/start").await.status, 202);
+        agent.until_state("running", SOON).await;
+        assert!(agent.terminate().success());
+    }
 }
 
 fn kill_9(pid: i32) {

@@ -161,6 +161,12 @@ impl Rig {
         keepers
     }
 
+    /// Waits until none of these games is left.
+    pub fn gone(&self, games: &[i32]) {
+        let gone = || self.games().iter().all(|pid| !games.contains(pid)).then_some(());
+        eventually_now(PATIENCE, gone).expect("a crashed game ends");
+    }
+
     /// SIGKILL to the keeper, if there is one, and waits for its end.
     pub fn lose_keeper(&self) {
         let keepers = self.keepers();

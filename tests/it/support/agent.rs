@@ -69,9 +69,11 @@ impl Agent {
     /// The same without waiting, and with more in its environment: it may not live to listen.
     pub fn spawn(program: &Path, sandbox: &Sandbox, flags: &[&str], env: &[(&str, &str)]) -> Agent {
         let log = OpenOptions::new().create(true).append(true).open(sandbox.agent_log()).unwrap();
+        let listen = if flags.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
         let mut child = Command::new(program)
-            .args(["agent", "--listen", "127.0.0.1:0", "--root"])
+            .args(["agent", "--root"])
             .arg(sandbox.root())
+            .args(listen)
             .args(flags)
             .env("ZLH_TEST_ID", sandbox.marker())
             .envs(env.iter().copied())

@@ -76,7 +76,7 @@ impl Console {
     }
 
     /// Takes one message; false once the connection has ended.
-    async fn read(&mut self) -> bool {
+    pub async fn read(&mut self) -> bool {
         match self.socket.next().await {
             Some(Ok(Message::Binary(bytes))) => self.output.extend_from_slice(&bytes),
             Some(Ok(Message::Text(text))) if self.subprotocol => {

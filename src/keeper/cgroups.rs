@@ -1,0 +1,115 @@
+//! Into the workload's cgroups without the wait.
+//!
+//! Writing to `cgroup.procs` moves a process, and to move one the kernel waits for all processors (an RCU grace period:
+//! 8 to 16 ms if nobody did so just before), which would be most of the time a restart takes. A process that is *born*
+//! in its group is not moved. v2 offers that (`CLONE_INTO_CGROUP`, clone3(2), Linux 5.7); in v1 a child is born where
+//! its parent is, so on hybrid machines the keeper itself enters the v1 groups, once. It costs the workload's limit some
+//! hundred KiB, and the OOM killer passes the keeper by (`oom_score_adj`). Where there is no v2 group, and so no other
+//! way to tell the keeper from the workload, the child moves itself as ever.
+use super::{
+    launch::Failure,
+    protocol::{Launch, LaunchStep},
+};
+use std::{
+    ffi::{CString, OsStr},
+    fs::{File, OpenOptions},
+    io::Write,
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, fs::OpenOptionsExt},
+    },
+    path::Path,
+};
+
+/// v1 groups the keeper is in.
+#[derive(Debug, Default)]
+pub struct Groups {
+    joined: Vec<Vec<u8>>,
+}
+
+/// How a child gets into its groups.
+pub struct Entrance {
+    /// The v2 group it is born in.
+    pub birthplace: Option<OwnedFd>,
+    /// `cgroup.procs` files it writes itself into, if it was not born there.
+    pub doors: Vec<CString>,
+}
+
+impl Groups {
+    /// The way in for this launch; may move the keeper into v1 groups.
+    pub fn entrance(&mut self, order: &Launch) -> Result<Entrance, Failure> {
+        let Some((v2, v1)) = split(order) else { return on_foot(&order.cgroup_procs) };
+        for procs in v1 {
+            self.join(procs)?;
+        }
+        let folder = folder(v2).unwrap_or(Path::new("/"));
+        let birthplace = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(folder);
+        // Without a birthplace its door is the way.
+        on_foot(std::slice::from_ref(v2)).map(|way| Entrance { birthplace: birthplace.ok().map(File::into), ..way })
+    }
+
+    fn join(&mut self, procs: &Vec<u8>) -> Result<(), Failure> {
+        if self.joined.contains(procs) {
+            return Ok(());
+        }
+        let entered = OpenOptions::new().write(true).open(OsStr::from_bytes(procs)).and_then(|mut f| f.write_all(b"0"));
+        entered.map_err(Failure::at(LaunchStep::Cgroup))?;
+        self.joined.push(procs.clone());
+        Ok(())
+    }
+}
+
+/// The v2 group's door and those of v1. The v2 group is the one that can be killed.
+fn split(order: &Launch) -> Option<(&Vec<u8>, impl Iterator<Item = &Vec<u8>>)> {
+    let killable = folder(order.cgroup_kill.as_ref()?)?;
+    let at = order.cgroup_procs.iter().position(|procs| folder(procs) == Some(killable))?;
+    let v1 = order.cgroup_procs.iter().enumerate().filter(move |(i, _)| *i != at).map(|(_, procs)| procs);
+    Some((&order.cgroup_procs[at], v1))
+}
+
+fn folder(file: &[u8]) -> Option<&Path> {
+    Path::new(OsStr::from_bytes(file)).parent()
+}
+
+fn on_foot(procs: &[Vec<u8>]) -> Result<Entrance, Failure> {
+    let doors = procs.iter().map(|file| CString::new(file.as_slice())).collect::<Result<_, _>>();
+    let doors = doors.map_err(|_| Failure { step: LaunchStep::Cgroup, errno: libc::EINVAL })?;
+    Ok(Entrance { birthplace: None, doors })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(procs: &[&str], kill: Option<&str>) -> Launch {
+        Launch {
+            cgroup_procs: procs.iter().map(|p| p.as_bytes().to_vec()).collect(),
+            cgroup_kill: kill.map(|k| k.as_bytes().to_vec()),
+            ..Launch::default()
+        }
+    }
+
+    #[test]
+    fn the_group_that_can_be_killed_is_the_birthplace() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        for group in ["memory", "unified"] {
+            std::fs::create_dir(path(group)).unwrap();
+        }
+        std::fs::write(path("memory/cgroup.procs"), "").unwrap();
+        let doors = [path("memory/cgroup.procs"), path("unified/cgroup.procs")];
+        let doors = doors.each_ref().map(String::as_str);
+        let mut groups = Groups::default();
+        for _ in 0..2 {
+            let way = groups.entrance(&order(&doors, Some(&path("unified/cgroup.kill")))).unwrap();
+            assert!(way.birthplace.is_some());
+            assert_eq!(way.doors, [CString::new(doors[1]).unwrap()], "should the birth there fail");
+        }
+        assert_eq!(std::fs::read(path("memory/cgroup.procs")).unwrap(), b"0", "once");
+        let way = groups.entrance(&order(&doors, None)).unwrap();
+        assert!(way.birthplace.is_none());
+        assert_eq!(way.doors.len(), 2, "nobody could tell the keeper from the workload");
+        let gone = path("gone/cgroup.procs");
+        assert!(groups.entrance(&order(&[&gone, doors[1]], Some(&path("unified/cgroup.kill")))).is_err());
+    }
+}
