@@ -106,6 +106,13 @@ pub enum ClientVerb {
     Status(StatusArgs),
     /// Is the server ready for players? Lists the checks; exit code 1 if not
     Ready,
+    /// Send the server's configuration, as POST /config takes it, and wait until it is in force
+    Configure {
+        /// JSON file; - reads standard input
+        file: PathBuf,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
     /// Start the server and wait until it is ready
     Start(WaitArgs),
     /// Stop the server: its own stop command, then SIGTERM, then SIGKILL

@@ -89,6 +89,7 @@ async fn ask(args: &ClientArgs, verb: ClientVerb) -> Result<(), Failure> {
         ClientVerb::Status(args) if args.watch => status::watch(&session).await,
         ClientVerb::Status(_) => status::once(&session).await,
         ClientVerb::Ready => ready::show(&session).await,
+        ClientVerb::Configure { file, wait } => power::configure(&session, &file, wait).await,
         ClientVerb::Start(wait) => power::start(&session, wait).await,
         ClientVerb::Stop(wait) => power::stop(&session, wait).await,
         ClientVerb::Restart(wait) => power::restart(&session, wait).await,

@@ -70,7 +70,7 @@ impl Problem {
     fn cure(&self) -> &'static str {
         match (self.status, self.code.as_str()) {
             (401, _) => "Give the agent's token with --token-file or ZLH_AGENT_TOKEN.",
-            (_, "no_config") => "Send a configuration first: POST /config.",
+            (_, "no_config") => "Send a configuration first: `zlh configure FILE`.",
             (_, "operation_in_progress") => {
                 "`zlh operations` shows it; `zlh stop` replaces a start, `zlh kill` always passes."
             }
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(failure.code(), 4);
         assert_eq!(
             failure.to_string(),
-            "refused: no configuration was ever accepted (409 no_config)\n  Send a configuration first: POST /config."
+            "refused: no configuration was ever accepted (409 no_config)\n  Send a configuration first: `zlh configure FILE`."
         );
     }
 

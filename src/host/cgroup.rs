@@ -235,9 +235,13 @@ fn runs(unified: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 }
 
 fn members(folder: &Path) -> Vec<i32> {
+    inhabitants(folder).into_iter().filter(|pid| *pid > 1).collect()
+}
+
+/// All that live there, PID 1 too; 0 stands for a process that this PID namespace cannot see.
+fn inhabitants(folder: &Path) -> Vec<i32> {
     let text = fs::read_to_string(folder.join(PROCS)).unwrap_or_default();
-    // 0 stands for a process that this PID namespace cannot see.
-    text.lines().filter_map(|l| l.parse().ok()).filter(|pid| *pid > 1).collect()
+    text.lines().filter_map(|l| l.parse().ok()).collect()
 }
 
 fn write_limit(file: &Path, limit: Option<u64>, none: &str) -> io::Result<()> {
@@ -270,7 +274,7 @@ fn hand_down_controllers(parent: &Path) {
 /// one level down; anyone else's processes are left alone.
 fn step_aside(parent: &Path) -> io::Result<()> {
     let me = std::process::id() as i32;
-    let inside = members(parent);
+    let inside = inhabitants(parent);
     let ours = |pid: &i32| *pid == me || super::process::is_descendant_of_this(*pid);
     if !inside.iter().all(ours) {
         return Err(io::Error::other("other processes live in this cgroup"));

@@ -1,4 +1,4 @@
-//! `zlh start|stop|restart|kill`: ask, show the steps, say how it ended. Ctrl-C ends the waiting, not the operation.
+//! `zlh configure|start|stop|restart|kill`: ask, show the steps, say how it ended. Ctrl-C ends the waiting, not the operation.
 use super::{
     Session,
     agent::Answer,
@@ -13,15 +13,37 @@ use crate::cli::{
     show::{crash, look::Tone, words},
 };
 use reqwest::StatusCode;
-use std::time::Duration;
+use std::{fs::File, io::Read, path::Path, time::Duration};
 use tokio::time::Instant;
 
+/// More than any agent may be set to take (`limits.config_bytes`).
+const LARGEST_CONFIG: u64 = 1 << 20;
 /// Between two looks at an operation.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// How long the agent may be away (being upgraded, say) before waiting for it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// SIGKILL to everything takes milliseconds; past this something is badly wrong.
 const KILL_TAKES: Duration = Duration::from_secs(30);
+
+/// Sends a file, or standard input for `-`, to `/config`.
+pub async fn configure(session: &Session, file: &Path, wait: WaitArgs) -> Result<(), Failure> {
+    let bad = |why: String| Failure::Usage(format!("configuration {}: {why}", file.display()));
+    let input: Box<dyn Read> = match file.as_os_str() == "-" {
+        true => Box::new(std::io::stdin()),
+        false => Box::new(File::open(file).map_err(|e| bad(e.to_string()))?),
+    };
+    let mut text = Vec::new();
+    input.take(LARGEST_CONFIG + 1).read_to_end(&mut text).map_err(|e| bad(e.to_string()))?;
+    if text.len() as u64 > LARGEST_CONFIG {
+        return Err(bad(format!("larger than {} MiB", LARGEST_CONFIG >> 20)));
+    }
+    let body = serde_json::from_slice(&text).map_err(|e| bad(format!("no JSON: {e}")))?;
+    let answer = session.agent.order("config", Some(&body)).await?;
+    if !session.json && operation_of(session, &answer)?.is_none() {
+        return print("saved; the next start uses it\n");
+    }
+    follow(session, "configure", answer, wait).await
+}
 
 pub async fn start(session: &Session, wait: WaitArgs) -> Result<(), Failure> {
     command(session, "start", wait).await
@@ -37,6 +59,11 @@ pub async fn restart(session: &Session, wait: WaitArgs) -> Result<(), Failure> {
 
 async fn command(session: &Session, verb: &str, wait: WaitArgs) -> Result<(), Failure> {
     let answer = session.agent.order(verb, None).await?;
+    follow(session, verb, answer, wait).await
+}
+
+/// Waits for the operation that the agent has accepted, if it has begun one.
+async fn follow(session: &Session, verb: &str, answer: Answer, wait: WaitArgs) -> Result<(), Failure> {
     let Some(id) = operation_of(session, &answer)? else {
         return nothing_to_do(session, verb, &answer).await;
     };

@@ -131,5 +131,9 @@ fn controllers_are_handed_down_only_by_those_who_live_alone() {
 
     put(PROCS, &format!("{}\n{}\n", std::process::id(), nix::unistd::getppid()));
     assert!(step_aside(folder.path()).is_err(), "our parent is not ours to move");
+    for other in [0, 1] {
+        put(PROCS, &format!("{}\n{other}\n", std::process::id()));
+        assert!(step_aside(folder.path()).is_err(), "{other}: a group that is left half is no use");
+    }
     assert!(!folder.path().join(place::AGENT_GROUP).exists());
 }

@@ -8,7 +8,9 @@ use std::net::TcpListener;
 async fn without_a_config_there_is_nothing_to_start() {
     let sandbox = Sandbox::new();
     let agent = quick(&sandbox, &[]);
-    agent.until_state("idle", SOON).await;
+    // Before it knows what survived, the agent asks for patience.
+    let knows = async || (agent.post("/start").await.status.as_u16() != 503).then_some(());
+    eventually("an agent that knows what there is", SOON, knows).await;
     for path in ["/start", "/restart"] {
         let reply = agent.post(path).await;
         assert_eq!((reply.status.as_u16(), reply.code().as_str()), (409, "no_config"), "{path}");

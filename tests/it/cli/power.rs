@@ -50,6 +50,37 @@ async fn every_verb_waits_for_the_outcome_and_shows_steps() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_is_sent_from_a_file_or_standard_input() {
+    let agent = busy_with("config").await;
+    set_operation(&agent, operation("install", "done", ""));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("game.json");
+    std::fs::write(&file, "{\"vmid\": 1}\n").unwrap();
+    let answer = run(&agent, &["configure", file.to_str().unwrap()]).await;
+    assert_eq!(
+        (answer.status.code(), out(&answer)),
+        (Some(0), "✓ configure done in 12 s\n".into()),
+        "{}",
+        err(&answer)
+    );
+    let mut piped = zlh(&agent, &["configure", "-", "--no-wait"]);
+    let answer = piped.stdin(std::fs::File::open(&file).unwrap()).output().await.unwrap();
+    assert_eq!(answer.status.code(), Some(0), "{}", err(&answer));
+    assert_eq!(agent.seen(|f| f.heard.clone()), ["/config {\"vmid\":1}", "/config {\"vmid\":1}"]);
+
+    agent.set(|f| _ = f.orders.insert("/config".into(), Reply::new(202, json!({"ok": true, "state": "running"}))));
+    let later = run(&agent, &["configure", file.to_str().unwrap()]).await;
+    assert_eq!(out(&later), "saved; the next start uses it\n");
+
+    std::fs::write(&file, "{\"vmid\": 1,}").unwrap();
+    for (path, why) in [(file.to_str().unwrap(), "no JSON: trailing comma at line 1"), ("/nowhere/x", "No such file")] {
+        let refused = run(&agent, &["configure", path]).await;
+        assert_eq!((refused.status.code(), err(&refused).contains(why)), (Some(2), true), "{}", err(&refused));
+    }
+    assert_eq!(agent.seen(|f| f.heard.len()), 3, "what cannot be read is not sent");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_start_tells_why_and_what_to_do() {
     let agent = busy_with("start").await;
     agent.set(|f| {

@@ -1,6 +1,6 @@
 //! The keeper dies, or fails, at each of its named points; what must hold afterwards holds.
 //! `cargo test --features failpoints --test it keeper::failpoints`
-use super::harness::{Bench, Link, alive, eventually, marked, spawn};
+use super::harness::{Bench, Link, alive, eventually, marked, send, spawn};
 use zlh::keeper::{
     layout::{Progress, RunRecord},
     protocol::{Launch, LaunchStep, Order, Report},
@@ -112,7 +112,7 @@ fn a_keeper_that_is_stopped_loses_nothing() {
     bench.link.send(&Order::Launch(Box::new(order)));
     let keeper = bench.keeper.id() as i32;
     eventually("stopped", || super::harness::status_field(keeper, "State").filter(|state| state.starts_with('T')));
-    unsafe { libc::kill(keeper, libc::SIGCONT) };
+    send(keeper, libc::SIGCONT);
     bench.link.until("launched", |r| matches!(r, Report::Launched { .. }).then_some(()));
     let record = bench.link.exited();
     assert_eq!(bench.written(&record), "written while the keeper sleeps\n");
