@@ -115,7 +115,7 @@ impl Machine {
     /// The crash engine has spoken. It may forbid a restart that is still ahead; a run that has started is left alone.
     pub(super) fn on_classified(&mut self, now: Moment, run: RunId, mut report: CrashReport) {
         let Some(last) = self.memory.last_crash.as_mut().filter(|c| c.run == run && c.classification.is_none()) else {
-            return;
+            return self.file_late(run, report);
         };
         last.classification = Some(report.verdict.classification);
         last.reason = Some(report.verdict.reason.clone());
@@ -143,10 +143,20 @@ impl Machine {
         }
     }
 
+    /// The next crash was faster than the engine: the report counts all the same, the verdict no longer.
+    fn file_late(&mut self, run: RunId, report: CrashReport) {
+        let overtaken = self.memory.last_crash.as_ref().is_some_and(|last| last.run > run);
+        if overtaken && !self.crashes.iter().any(|filed| filed.run == run) {
+            self.file_report(report);
+            self.save();
+        }
+    }
+
     fn file_report(&mut self, report: CrashReport) {
         let report = Arc::new(report);
         let crashes = Arc::make_mut(&mut self.crashes);
-        crashes.insert(0, report.clone());
+        let place = crashes.iter().position(|filed| filed.run < report.run).unwrap_or(crashes.len());
+        crashes.insert(place, report.clone());
         crashes.truncate(self.rules.limits.crashes_kept);
         self.save_with(Record::Crash(report));
     }
