@@ -1,5 +1,5 @@
 //! A real agent as a child process, and plain calls to its API.
-use super::{Console, Sandbox};
+use super::{Console, Sandbox, eventually};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -13,9 +13,9 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Once, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 /// Builds are slow and machines are shared; a healthy agent takes a hundredth of this.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
@@ -125,15 +125,14 @@ impl Agent {
 
     /// Polls `/status` until it is as wanted, and returns it.
     pub async fn until(&self, what: &str, within: Duration, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + within;
-        loop {
-            let status = self.status().await;
-            if wanted(&status) {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "{what}: not within {within:?}; the last status: {status}");
-            sleep(Duration::from_millis(10)).await;
-        }
+        let mut last = Value::Null;
+        // Told here and not there, because only here the last status is known.
+        let found = eventually(what, within * 2, async || {
+            last = self.status().await;
+            (wanted(&last)).then(|| last.clone())
+        });
+        let found = timeout(within, found).await;
+        found.unwrap_or_else(|_| panic!("{what}: not within {within:?}; the last status: {last}"))
     }
 
     pub async fn until_state(&self, state: &str, within: Duration) -> Value {
