@@ -43,8 +43,14 @@ use crate::{
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::{
+    task::{AbortHandle, JoinSet},
+    time::{Instant, sleep},
+};
 use world::World;
+
+/// Between two tries of a command that came before the first look around was over.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A command was taken; what becomes of it is seen in the operation.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,6 +160,17 @@ impl GameServer {
 
     async fn ask(&self, command: Command) -> Result<Accepted, Denied> {
         let within = self.settings.limits.command_timeout;
+        let deadline = Instant::now() + within;
+        loop {
+            // The first look around takes a moment: who asks right after the agent's start need not ask again.
+            match self.ask_once(command.clone(), within).await {
+                Err(Denied::Refused(Refusal::Recovering)) if Instant::now() < deadline => sleep(LOOK_AGAIN).await,
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn ask_once(&self, command: Command, within: Duration) -> Result<Accepted, Denied> {
         match self.slot.call(within, |reply| Message::Ask(command, reply)).await {
             Ok(answer) => answer.map_err(Denied::Refused),
             Err(Unanswered::Late) => Err(Denied::Busy),

@@ -169,7 +169,8 @@ impl Machine {
     fn file_report(&mut self, report: CrashReport) {
         let report = Arc::new(report);
         let crashes = Arc::make_mut(&mut self.crashes);
-        crashes.insert(0, report.clone());
+        let place = crashes.iter().position(|filed| filed.run < report.run).unwrap_or(crashes.len());
+        crashes.insert(place, report.clone());
         crashes.truncate(self.rules.limits.crashes_kept);
         self.save_with(Record::Crash(report));
     }

@@ -9,6 +9,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tokio::time::interval;
 
 const MEGABYTES: usize = 300;
 
@@ -24,9 +25,7 @@ fn health_watch(agent: &Agent, done: Arc<AtomicBool>) -> tokio::task::JoinHandle
     let url = agent.url("/health");
     let client = reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap();
     tokio::spawn(async move {
-        let (mut slowest, mut asked) = (Duration::ZERO, 0);
-        let mut pace = tokio::time::interval(Duration::from_millis(2));
-        pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut slowest, mut asked, mut pace) = (Duration::ZERO, 0, interval(Duration::from_millis(3)));
         while !done.load(Relaxed) {
             let began = Instant::now();
             let answer = client.get(&url).send().await.unwrap();
