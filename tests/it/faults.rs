@@ -4,6 +4,8 @@ mod invariants;
 #[cfg(feature = "failpoints")]
 mod points;
 mod random;
+#[cfg(feature = "failpoints")]
+mod recovery;
 mod rig;
 
 use rig::{Answer, Rig};
