@@ -205,7 +205,7 @@ pub fn signal(pid: i32, signal: Signal) {
     let _gone = kill(Pid::from_raw(pid), signal);
 }
 
-fn pids() -> Vec<i32> {
+pub fn pids() -> Vec<i32> {
     let entries = fs::read_dir("/proc").expect("/proc can be listed").flatten();
     entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
 }
