@@ -296,9 +296,12 @@ impl GameServerActor {
         while tasks.try_join_next().is_some() {}
     }
 
-    /// Once per message, and only what changed.
+    /// Once per message, only what changed, and an outcome only once it is on disk.
     fn publish(&self, state: &mut State) {
         self.console.update(state.machine.listening(), state.machine.last_end());
+        if state.machine.is_settling() {
+            return;
+        }
         let part = state.machine.part();
         if state.shown.as_ref() != Some(&part) {
             self.status.publish_game(part.clone());

@@ -81,6 +81,8 @@ pub struct Machine {
     durable: RunId,
     /// Saves that are out, with what they reserve: at most a handful.
     saving: Vec<(Ticket, RunId)>,
+    /// The save that ends an operation.
+    settling: Option<Ticket>,
     /// This turn's save, and what goes with it.
     to_save: Option<Ticket>,
     records: Vec<Record>,
@@ -114,6 +116,7 @@ impl Machine {
             drawn: RunId(0),
             durable: RunId(0),
             saving: Vec::new(),
+            settling: None,
             to_save: None,
             records: Vec::new(),
             out: Vec::new(),
@@ -135,6 +138,7 @@ impl Machine {
             Reply::Recalled(result) => self.on_recalled(ticket, result),
             Reply::Discovered { found, autostart } => self.on_discovered(now, ticket, found, autostart),
             Reply::Stored(result) => self.on_stored(now, ticket, result),
+            Reply::StillStoring => _ = self.settling.take_if(|awaited| *awaited == ticket),
             Reply::Progressed { step, progress } => self.on_progressed(ticket, &step, progress),
             Reply::Prepared(result) => self.on_prepared(now, ticket, result),
             Reply::PortsFreed(result) => self.on_ports_freed(now, ticket, result),
@@ -165,6 +169,7 @@ impl Machine {
             }
             Err(why) => self.warn("state_not_saved", format!("what must survive a restart could not be saved: {why}")),
         }
+        self.settling.take_if(|awaited| *awaited == ticket);
         self.on_saved_for_start(now, ticket, &result);
         self.on_saved_for_stop(now, ticket);
         self.on_done_aside(now, ticket, &result);
@@ -203,6 +208,12 @@ impl Machine {
     /// Does this timer still matter?
     pub fn awaits_timer(&self, ticket: Ticket) -> bool {
         [self.timers.phase, self.timers.probe, self.timers.operation].contains(&Some(ticket))
+    }
+
+    /// An operation has ended and the disk does not know it yet: shown now, its outcome could be another one in the next
+    /// life.
+    pub fn is_settling(&self) -> bool {
+        self.settling.is_some()
     }
 
     pub fn state(&self) -> State {
@@ -304,6 +315,7 @@ impl Machine {
         let kept = self.rules.limits.operations_kept;
         self.aside = None;
         self.memory.journal.open(kind, by.clone(), (now.boot, now.wall), within, kept);
+        self.settling = None;
         self.timers.operation = Some(self.arm(within));
         self.save();
         by.id.clone()
@@ -313,7 +325,7 @@ impl Machine {
     fn end_operation(&mut self, now: Moment, outcome: Outcome) {
         if self.memory.journal.holder().is_some() {
             self.memory.journal.end(outcome, now.wall);
-            self.save();
+            self.settling = Some(self.save());
         }
         self.timers.operation = None;
     }

@@ -1,9 +1,12 @@
 //! The promise "it may be killed at any moment", kept: agent and keeper die at every named point and at random ones, and
 //! afterwards everything is as it was promised. What must hold is in `invariants.rs`; real agents, keepers and games.
+mod container;
 mod invariants;
 #[cfg(feature = "failpoints")]
 mod points;
 mod random;
+#[cfg(feature = "failpoints")]
+mod recovery;
 mod rig;
 
 use rig::{Answer, Rig};

@@ -22,6 +22,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 const RECALL_WITHIN: Duration = Duration::from_secs(30);
 const DISCOVER_WITHIN: Duration = Duration::from_secs(30);
 const SAVE_WITHIN: Duration = Duration::from_secs(30);
+/// How long an outcome may be kept back until it is on disk.
+const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 const CLASSIFY_WITHIN: Duration = Duration::from_secs(60);
 const SAY_WITHIN: Duration = Duration::from_secs(10);
 const SIGNAL_WITHIN: Duration = Duration::from_secs(10);
@@ -68,8 +70,14 @@ impl GameServerActor {
 
     fn save(&self, me: &ActorRef<Message>, state: &mut State, ticket: Ticket, records: Vec<Record>) {
         let answer = move |result| Fact::Reply(ticket, Reply::Stored(result));
-        let saved = self.world.save(records);
-        state.ask(me, SAVE_WITHIN, answer(Err(lost(SAVE_WITHIN))), async move { answer(saved.await) });
+        let (mut saved, slow) = (self.world.save(records), me.clone());
+        state.ask(me, SAVE_WITHIN, answer(Err(lost(SAVE_WITHIN))), async move {
+            if let Ok(result) = tokio::time::timeout(SHOWN_WITHIN, &mut saved).await {
+                return answer(result);
+            }
+            tell(&slow, Fact::Reply(ticket, Reply::StillStoring));
+            answer(saved.await)
+        });
     }
 
     fn prepare(&self, me: &ActorRef<Message>, state: &mut State, ticket: Ticket, spec: Arc<WorkloadSpec>) {

@@ -31,6 +31,8 @@ pub enum Reply {
         autostart: By,
     },
     Stored(Result<(), String>),
+    /// Interim: the disk is slow; what waits for it to be shown is shown now.
+    StillStoring,
     /// Interim: what the preparation is doing now.
     Progressed {
         step: String,

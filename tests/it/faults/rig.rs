@@ -129,6 +129,29 @@ impl Rig {
         reply.body_json()
     }
 
+    /// Polls `/status` until it is as wanted.
+    pub async fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) {
+        eventually(what, PATIENCE, async || self.get("/status").await.filter(&wanted).map(|_| ())).await;
+    }
+
+    /// Waits until the agent is dead.
+    pub async fn died(&mut self) {
+        eventually("the agent dies", PATIENCE, async || self.is_dead().then_some(())).await;
+    }
+
+    /// Waits until the agent is dead, or runs its game, or has tried twice to start it again. The crashes until then.
+    pub async fn commotion(&mut self) -> Option<u64> {
+        let seen = eventually("something happens", PATIENCE, async || {
+            if self.is_dead() {
+                return Some(None);
+            }
+            let status = self.get("/status").await?;
+            let tried = status["restartAttempt"].as_u64() >= Some(2) || status["state"] == "running";
+            (tried || status["state"] == "error").then(|| status["crashCount"].as_u64())
+        });
+        seen.await
+    }
+
     /// A `/config` for the fake game; every process of it carries [`Rig::mark`].
     pub fn config(&self, flags: &[&str]) -> Value {
         let mut body = self.sandbox.fake_game_config(flags);
@@ -182,7 +205,7 @@ pub fn signal(pid: i32, signal: Signal) {
     let _gone = kill(Pid::from_raw(pid), signal);
 }
 
-fn pids() -> Vec<i32> {
+pub fn pids() -> Vec<i32> {
     let entries = fs::read_dir("/proc").expect("/proc can be listed").flatten();
     entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
 }
