@@ -1,6 +1,7 @@
 //! A day in the life: configured, joined, played, stopped, with the world on disk.
 use super::Squid;
 use crate::{
+    it::support::eventually,
     play::{PATIENCE, account, agent_with_backoff, configured, crash_report, shown, stop, type_line},
     player::Player,
 };
@@ -28,20 +29,16 @@ async fn a_player_joins_chats_is_counted_and_the_stop_saves_the_world() {
     assert!(visit["kicked"].as_str().unwrap().contains("Server closed"), "{visit}");
     let world = squid.folder().join("world");
     assert!(world.join("level.dat").exists());
-    let owner = fs::metadata(squid.folder()).unwrap().uid();
-    for (folder, kind) in [("region", "mca"), ("playerdata", "dat")] {
-        let files = files_of(&world.join(folder), kind);
-        assert!(!files.is_empty(), "{folder} holds no .{kind}");
-        assert!(files.iter().all(|(uid, bytes)| *uid == owner && *bytes > 0), "{folder}: {files:?}");
-    }
+    assert_saved(&world.join("region"), "mca");
     agent.finish().await;
 }
 
-/// Owner and size of each file with this ending.
-fn files_of(folder: &Path, ending: &str) -> Vec<(u32, u64)> {
-    let entries = fs::read_dir(folder).into_iter().flatten().map(|e| e.unwrap());
+/// There are files with this ending, none of them empty, and all the game's own.
+fn assert_saved(folder: &Path, ending: &str) {
+    let entries = fs::read_dir(folder).unwrap().map(|e| e.unwrap());
     let wanted = entries.filter(|e| e.path().extension().is_some_and(|x| x == ending));
-    wanted.map(|e| e.metadata().unwrap()).map(|m| (m.uid(), m.len())).collect()
+    let files: Vec<(u32, u64)> = wanted.map(|e| e.metadata().unwrap()).map(|m| (m.uid(), m.len())).collect();
+    assert!(!files.is_empty() && files.iter().all(|(uid, bytes)| *uid > 0 && *bytes > 0), "{folder:?}: {files:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,6 +63,13 @@ async fn a_crash_throws_players_out_and_the_restart_lets_them_in_again() {
     assert_eq!((&second["crashCount"], &second["lastCrashExitCode"]), (&json!(1), &json!(0)), "{second:#}");
     let visit = Player::join(&squid.sandbox, squid.port, &[]).gone();
     assert_eq!((&visit["joined"], &visit["spawned"]), (&json!(true), &json!(true)), "{visit}");
+    // It saves who leaves, but waits for that only while it runs.
+    let playerdata = squid.folder().join("world/playerdata");
+    let saved = |e: fs::DirEntry| e.metadata().is_ok_and(|m| m.len() > 0);
+    eventually("the player's data", PATIENCE, async || {
+        fs::read_dir(&playerdata).ok()?.flatten().any(saved).then_some(())
+    })
+    .await;
     stop(&agent).await;
     agent.finish().await;
 }
