@@ -120,6 +120,7 @@ impl Rig {
     }
 
     /// One line at the game's console.
+    #[cfg(feature = "failpoints")]
     pub async fn say(&mut self, line: &str) -> Answer {
         self.ask("/console/command", Some(json!({"command": line}))).await
     }
