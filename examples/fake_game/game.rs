@@ -131,8 +131,8 @@ impl Game {
 
     fn get_ready(&mut self) -> Option<u8> {
         if let Err(e) = self.open_port() {
-            say("**** FAILED TO BIND TO PORT!");
-            say(&format!("The exception was: java.net.BindException: {e}"));
+            warn("**** FAILED TO BIND TO PORT!");
+            warn(&format!("The exception was: java.net.BindException: {e}"));
             return Some(1);
         }
         say(&format!("Done ({:.3}s)! For help, type \"help\"", self.started.elapsed().as_secs_f64()));
@@ -269,6 +269,10 @@ fn print(file_or_text: &str) {
 
 fn say(text: &str) {
     write(format!("[Server thread/INFO]: {text}\n").as_bytes());
+}
+
+fn warn(text: &str) {
+    write(format!("[Server thread/WARN]: {text}\n").as_bytes());
 }
 
 /// One write a line, so that lines of several threads do not mix. A game whose terminal is gone plays on unheard.

@@ -8,10 +8,7 @@ use crate::{
     },
     model::{exit::ExitStatus, ids::RunId},
 };
-use std::{collections::VecDeque, os::fd::OwnedFd, sync::Arc, time::Duration};
-
-/// The spare descriptors are fetched once a run has lived this long: a crash loop is spared the extra work.
-const SPARE_AFTER: Duration = Duration::from_millis(50);
+use std::{collections::VecDeque, os::fd::OwnedFd, sync::Arc};
 
 /// Kind number of `Order::Adopt`.
 const ADOPT: u8 = 7;
@@ -61,15 +58,8 @@ impl Core {
         };
         let boot_id = self.log.state().map_or_else(BootId::default, |state| state.boot_id());
         self.held().launched(Live::new(record, boot_id));
-        tokio::spawn(self.clone().fetch_spare(run));
-    }
-
-    /// Off the way of everything else.
-    async fn fetch_spare(self: Arc<Self>, run: RunId) {
-        tokio::time::sleep(SPARE_AFTER).await;
-        if self.held().live(run).is_some_and(|live| live.master.is_none()) {
-            self.ask_for_spare();
-        }
+        // After the launch was reported: nobody waits for it, and from now on a lost keeper does not cost the run.
+        self.ask_for_spare();
     }
 
     /// Fails only together with the connection, which is dealt with there.

@@ -36,11 +36,7 @@ fn faults(game: &GameDefinition) -> Vec<String> {
     lacks(!is_custom && game.memory.is_none(), "no memory rule");
     lacks(game.stop.is_empty(), "no stop ladder");
     lacks(game.files.delete.is_empty(), "no files that may be deleted");
-    let first = if is_custom { "all" } else { "common" };
-    lacks(
-        game.signatures.first().is_none_or(|set| set != first),
-        "signatures do not begin with common, or all for custom",
-    );
+    lacks(game.signatures.first().is_none_or(|set| set != "common"), "signatures do not begin with common");
     lacks(game.variants.is_empty() != game.default_variant.is_none(), "variants and default_variant go together");
     lacks(
         game.default_variant.as_ref().is_some_and(|v| !game.variants.contains_key(v)),
