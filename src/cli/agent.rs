@@ -42,7 +42,7 @@ const EXIT_BROKEN: u8 = 70;
 /// EX_CONFIG.
 pub const EXIT_CONFIG: u8 = 78;
 /// Threads for blocking calls (disk, /proc) leave after this long without work.
-const IDLE_THREAD: Duration = Duration::from_secs(1);
+const IDLE_THREAD: Duration = Duration::from_secs(5);
 const BLOCKING_THREADS: usize = 8;
 /// What an ordered stop may take beyond the workload's own grace.
 const FAREWELL_SLACK: Duration = Duration::from_secs(5);
