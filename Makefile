@@ -29,7 +29,7 @@ test: ## everything: lints, licences, unit, integration and end-to-end tests wit
 
 lint: ## formatting and clippy, without a warning
 	cargo fmt --check
-	cargo clippy --quiet --all-targets -- -D warnings
+	cargo clippy --quiet --lib --bins -- -D warnings
 	cargo clippy --quiet --all-targets --features failpoints -- -D warnings
 
 # The advisory database lives on a git host that not every machine reaches.
