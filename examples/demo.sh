@@ -124,7 +124,11 @@ if [ "${1:-}" = --once ] || [ ! -t 0 ]; then
   say "Stopping (the server saves its world first)"
   "$zlh" stop
 else
-  echo "Ctrl-C stops server and agent."
   trap 'exit 0' INT TERM
-  wait "$agent" || true
+  echo "Ctrl-C stops server and agent."
+  # In short waits, because a signal that comes just before a long one begins would be heard at its end.
+  while kill -0 "$agent" 2>/dev/null; do
+    read -t 1 -r _ && continue
+    [ $? -gt 128 ] || break
+  done
 fi
