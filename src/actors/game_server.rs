@@ -45,7 +45,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     task::{AbortHandle, JoinSet},
-    time::{Instant, sleep},
+    time::{Instant, interval},
 };
 use world::World;
 
@@ -160,11 +160,12 @@ impl GameServer {
 
     async fn ask(&self, command: Command) -> Result<Accepted, Denied> {
         let within = self.settings.limits.command_timeout;
-        let deadline = Instant::now() + within;
+        let (deadline, mut pace) = (Instant::now() + within, interval(LOOK_AGAIN));
         loop {
+            pace.tick().await;
             // The first look around takes a moment: who asks right after the agent's start need not ask again.
             match self.ask_once(command.clone(), within).await {
-                Err(Denied::Refused(Refusal::Recovering)) if Instant::now() < deadline => sleep(LOOK_AGAIN).await,
+                Err(Denied::Refused(Refusal::Recovering)) if Instant::now() < deadline => {}
                 answer => return answer,
             }
         }

@@ -70,12 +70,12 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
         found.insert(next.clone(), Vec::new());
-        for entry in fs::read_dir(&next).unwrap().flatten() {
-            let kind = entry.file_type().unwrap();
-            if kind.is_dir() {
-                folders.push(entry.path());
-            } else if kind.is_file() {
-                found.insert(entry.path(), fs::read(entry.path()).unwrap());
+        for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(content) = fs::read(&path) {
+                found.insert(path, content); // one that is gone meanwhile was a temporary one
             }
         }
     }
