@@ -58,8 +58,18 @@ fn the_demo_tells_its_story_and_leaves_nothing_behind() {
 #[test]
 fn at_a_terminal_the_demo_stays_until_ctrl_c() {
     let sandbox = Sandbox::new();
-    let mut command = prepared(&sandbox, "script");
-    command.args(["--quiet", "--return", "--flush", "--command", "examples/demo.sh", "/dev/null"]);
+    // A shell cannot trap what was ignored when it began, as it is below a background job: then Ctrl-C would do nothing.
+    let mut command = prepared(&sandbox, "env");
+    command.args([
+        "--default-signal=INT",
+        "script",
+        "--quiet",
+        "--return",
+        "--flush",
+        "--command",
+        "examples/demo.sh",
+        "/dev/null",
+    ]);
     let mut terminal = command.stdin(Stdio::piped()).spawn().unwrap();
     let told = || fs::read_to_string(output(&sandbox)).ok().filter(|text| text.contains("Ctrl-C stops"));
     let text = eventually_now(2 * PATIENCE, told);
