@@ -67,7 +67,7 @@ fn at_a_terminal_the_demo_stays_until_ctrl_c() {
         "--return",
         "--flush",
         "--command",
-        "examples/demo.sh",
+        "exec examples/demo.sh", // not below a shell of its own, which would die of the Ctrl-C itself
         "/dev/null",
     ]);
     let mut terminal = command.stdin(Stdio::piped()).spawn().unwrap();
