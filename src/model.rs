@@ -6,6 +6,7 @@ pub mod exit;
 pub mod game;
 pub mod glob;
 pub mod ids;
+pub mod install;
 pub mod machine;
 pub mod operation;
 pub mod phase;

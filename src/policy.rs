@@ -2,6 +2,7 @@
 pub mod crash;
 pub mod doctor;
 pub mod game_server;
+pub mod installer;
 pub mod launch;
 pub mod operations;
 pub mod readiness;

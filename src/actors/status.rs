@@ -21,7 +21,10 @@ use crate::{
         snapshot::{Snapshot, Usage, Warning},
         time::{BootTime, WallTime},
     },
-    policy::status::{Finding, GamePart, Identity, Parts, findings, fold, revise, says_the_same},
+    policy::{
+        installer::InstallPart,
+        status::{Finding, GamePart, Identity, Parts, all_operations, findings, fold, revise, says_the_same},
+    },
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -99,6 +102,7 @@ struct Shared {
     gauges: Arc<dyn Gauges>,
     interval: Duration,
     game: watch::Sender<GamePart>,
+    install: watch::Sender<InstallPart>,
     published: watch::Sender<Arc<Published>>,
 }
 
@@ -110,7 +114,8 @@ impl Status {
         let now = gauges.now();
         let first = with_json(unsent(fold(&parts, now), &parts, &[], now.1))?;
         let (game, published) = (watch::Sender::new(game), watch::Sender::new(Arc::new(first)));
-        let shared = Shared { identity, gauges, interval, game, published };
+        let install = watch::Sender::default();
+        let shared = Shared { identity, gauges, interval, game, install, published };
         Ok(Status { slot: Slot::default(), shared: Arc::new(shared) })
     }
 
@@ -121,6 +126,12 @@ impl Status {
     /// The game server's part has changed. Never blocks; only the newest part counts.
     pub fn publish_game(&self, part: GamePart) {
         self.shared.game.send_replace(part);
+        self.slot.cast(Message::Changed);
+    }
+
+    /// As [`Status::publish_game`], for the installer's part.
+    pub fn publish_install(&self, part: InstallPart) {
+        self.shared.install.send_replace(part);
         self.slot.cast(Message::Changed);
     }
 
@@ -172,9 +183,9 @@ impl Actor for StatusAggregator {
     type Arguments = ();
 
     async fn pre_start(&self, _: ActorRef<Message>, _: ()) -> Result<State, ActorProcessingErr> {
-        let game = self.shared.game.borrow().clone();
+        let (game, install) = (self.shared.game.borrow().clone(), self.shared.install.borrow().clone());
         let usage = self.shared.published.borrow().snapshot.usage.clone();
-        let parts = Parts { identity: self.shared.identity.clone(), game, usage, machine: Vec::new() };
+        let parts = Parts { identity: self.shared.identity.clone(), game, install, usage, machine: Vec::new() };
         Ok(State { parts, tasks: JoinSet::new() })
     }
 
@@ -189,7 +200,7 @@ impl Actor for StatusAggregator {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Changed => state.parts.take_game(self.shared.game.borrow().clone()),
+            Message::Changed => self.take_parts(state),
             Message::Tick => return self.tick(&me, state),
             Message::Sampled(usage) => state.parts.usage = usage,
             Message::Ping(reply) => return Ok(reply.send(())?),
@@ -202,6 +213,11 @@ impl Actor for StatusAggregator {
 }
 
 impl StatusAggregator {
+    fn take_parts(&self, state: &mut State) {
+        state.parts.take_game(self.shared.game.borrow().clone());
+        state.parts.install = self.shared.install.borrow().clone();
+    }
+
     /// Samples now, in a task; the next tick is armed from here, so a slow machine gets fewer samples and no burst.
     fn tick(&self, me: &ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
         while state.tasks.try_join_next().is_some() {}
@@ -241,7 +257,7 @@ fn same(shown: &Published, fresh: &Published) -> bool {
 /// Everything but the JSON, which is only made for what is sent.
 fn unsent(snapshot: Snapshot, parts: &Parts, was: &[Check], at: WallTime) -> Published {
     let checks = findings(parts).into_iter().map(|f| check(f, was, at)).collect();
-    let (operations, crashes) = (parts.game.operations.clone(), parts.game.crashes.clone());
+    let (operations, crashes) = (all_operations(parts), parts.game.crashes.clone());
     Published { snapshot, json: Bytes::new(), operations, crashes, checks: Arc::new(checks) }
 }
 

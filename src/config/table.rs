@@ -115,6 +115,12 @@ static TABLE: &[Setting] = settings! {
     "game.min_disk_free_bytes", "Less free space than this where the server lies: no start.", |x| Slot::Size(&mut x.game.min_disk_free_bytes, 0..=1 << 50);
     "game.autostart", "Start the server with the agent after a reboot, if it was meant to run.", |x| Slot::Flag(&mut x.game.autostart);
 
+    "install.parallel", "Installs that work at a time; more of them wait.", |x| Slot::Count(&mut x.install.parallel, 1..=64);
+    "install.queue", "Orders to the installer that may be under way or waiting.", |x| Slot::Count(&mut x.install.queue, 1..=10_000);
+    "install.patience", "An install step without any sign of progress for this long has failed.", |x| Slot::Time(&mut x.install.patience, ms(100)..=DAY);
+    "install.tries", "How often an install that the agent's death cut short is begun again.", |x| Slot::Count(&mut x.install.tries, 1..=1000);
+    "install.keep_previous", "Formerly active versions of each runtime that garbage collection leaves.", |x| Slot::Count(&mut x.install.keep_previous, 0..=64);
+
     "limits.body_bytes", "Largest JSON request body.", |x| Slot::Size(&mut x.limits.body_bytes, 1 << 10..=64 << 20);
     "limits.config_bytes", "Largest /config body.", |x| Slot::Size(&mut x.limits.config_bytes, 1 << 10..=1 << 20);
     "limits.header_bytes", "Largest request head.", |x| Slot::Size(&mut x.limits.header_bytes, 8 << 10..=1 << 20);

@@ -34,6 +34,7 @@ pub struct Settings {
     pub hang: Hang,
     pub console: Console,
     pub game: Game,
+    pub install: Install,
     pub limits: Limits,
     pub status: Status,
     pub runtime: Runtime,
@@ -112,6 +113,21 @@ pub struct Game {
     pub min_disk_free_bytes: u64,
     /// Start the saved workload when the agent starts after a reboot and it was meant to run.
     pub autostart: bool,
+}
+
+/// How things are installed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Install {
+    /// Installs that work at a time; more of them wait.
+    pub parallel: usize,
+    /// Orders that may be under way or waiting.
+    pub queue: usize,
+    /// A step without any sign of progress for this long has failed.
+    pub patience: Duration,
+    /// Lives of the agent that an order may outlast before it is given up.
+    pub tries: u32,
+    /// Formerly active versions of each runtime that garbage collection leaves.
+    pub keep_previous: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -208,10 +224,17 @@ impl Default for Settings {
                 rows: 24,
             },
             game: Game { user: "game".into(), max_processes: 4096, min_disk_free_bytes: 64 << 20, autostart: true },
+            install: Install::default(),
             limits: Limits::default(),
             status: Status { interval: s(5) },
             runtime: Runtime { worker_threads: 2 },
         }
+    }
+}
+
+impl Default for Install {
+    fn default() -> Self {
+        Install { parallel: 2, queue: 64, patience: Duration::from_secs(180), tries: 3, keep_previous: 1 }
     }
 }
 

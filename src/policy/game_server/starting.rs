@@ -35,7 +35,7 @@ impl Machine {
         let up = PREPARE_WITHIN + self.rules.restart.port_wait + LAUNCH_WITHIN + within + MARGIN;
         match kind {
             OperationKind::Stop => down,
-            OperationKind::Start | OperationKind::Config | OperationKind::Restart => down + up,
+            _ => down + up,
         }
     }
 
