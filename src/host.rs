@@ -1,11 +1,13 @@
 //! What we do to the machine: the only door to processes, files, sockets and clocks.
 pub mod accounts;
+pub mod beneath;
 pub mod cgroup;
 pub mod clock;
 pub mod console_input;
 pub mod console_log;
 pub mod crash_files;
 pub mod doctor;
+pub mod errand;
 pub mod failpoint;
 pub mod file_manifest;
 pub mod find;
@@ -16,6 +18,7 @@ pub mod machine;
 mod no_follow;
 pub mod probe;
 pub mod process;
+pub mod server_files;
 pub mod server_root;
 pub mod store;
 pub mod usage;

@@ -8,6 +8,7 @@ use crate::{
     policy::{
         game_server::{
             LAUNCH_WITHIN, PREPARE_WITHIN,
+            command::Resolved,
             effect::{Aim, Effect, Ended, Probing, Record},
             fact::{Born, Chance, Fact, Found, LaunchFailure, Reply, RunFact, Ticket},
         },
@@ -17,6 +18,7 @@ use crate::{
 };
 use ractor::ActorRef;
 use std::{future::Future, sync::Arc, time::Duration};
+use tokio::sync::Notify;
 
 /// Outer limits of verbs that have none of their own in the machine.
 const RECALL_WITHIN: Duration = Duration::from_secs(30);
@@ -38,7 +40,7 @@ impl GameServerActor {
                 Effect::Recall(ticket) => self.recall(me, state, ticket),
                 Effect::Discover(ticket) => self.discover(me, state, ticket),
                 Effect::Save(ticket, records) => self.save(me, state, ticket, records),
-                Effect::Prepare(ticket, spec) => self.prepare(me, state, ticket, spec),
+                Effect::Prepare(ticket, config) => self.prepare(me, state, ticket, config),
                 Effect::AwaitPorts { ticket, ports, within } => self.await_ports(me, state, ticket, ports, within),
                 Effect::Launch(run, spec) => self.launch(me, state, run, &spec),
                 Effect::Probe(probing) => self.probe(me, state, probing),
@@ -80,14 +82,20 @@ impl GameServerActor {
         });
     }
 
-    fn prepare(&self, me: &ActorRef<Message>, state: &mut State, ticket: Ticket, spec: Arc<WorkloadSpec>) {
+    fn prepare(&self, me: &ActorRef<Message>, state: &mut State, ticket: Ticket, config: Arc<Resolved>) {
         let answer = move |result| Fact::Reply(ticket, Reply::Prepared(result));
-        let to = me.clone();
+        let (to, signs) = (me.clone(), Arc::new(Notify::new()));
+        let sign = signs.clone();
         let progress = Arc::new(move |step: &str, progress: Option<f64>| {
+            sign.notify_one();
             tell(&to, Fact::Reply(ticket, Reply::Progressed { step: step.to_owned(), progress }));
         });
-        let prepared = self.world.prepare(spec, progress);
-        state.ask(me, PREPARE_WITHIN, answer(Err(lost(PREPARE_WITHIN))), async move { answer(prepared.await) });
+        let prepared = self.world.prepare(config, progress);
+        let patience = self.settings.install.patience;
+        let stuck = answer(Err(lost(patience)));
+        state.ask(me, PREPARE_WITHIN, answer(Err(lost(PREPARE_WITHIN))), async move {
+            while_it_shows_signs(prepared, &signs, patience).await.map_or(stuck, answer)
+        });
     }
 
     fn await_ports(&self, me: &ActorRef<Message>, state: &mut State, t: Ticket, ports: Vec<u16>, within: Duration) {
@@ -178,6 +186,18 @@ impl State {
                 report.tell(fact);
             }
         });
+    }
+}
+
+/// A large install may take an hour; what counts is that it gets on. `None`: no sign of life for `patience`.
+async fn while_it_shows_signs<T>(work: impl Future<Output = T>, signs: &Notify, patience: Duration) -> Option<T> {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Some(done),
+            () = signs.notified() => {}
+            () = tokio::time::sleep(patience) => return None,
+        }
     }
 }
 

@@ -46,9 +46,14 @@ pub trait World: Send + Sync + 'static {
     /// calls is that of the calls, and a call is carried out even if its future is dropped.
     fn save(&self, records: Vec<Record>) -> BoxFuture<'static, Result<(), String>>;
 
-    /// Makes the server root fit for a launch: folders, account, ownership, generated files; checks `requires`. Safe to
-    /// repeat, also beside a living run, and never two at a time.
-    fn prepare(&self, spec: Arc<WorkloadSpec>, progress: Progress) -> BoxFuture<'static, Result<(), String>>;
+    /// Installs what the configuration names and makes the server root fit for a launch: files of the game, folders,
+    /// account, ownership, generated files; checks `requires`. Answers with what to launch now that all is in place. Safe
+    /// to repeat, also beside a living run, and never two at a time.
+    fn prepare(
+        &self,
+        config: Arc<Resolved>,
+        progress: Progress,
+    ) -> BoxFuture<'static, Result<Arc<WorkloadSpec>, String>>;
 
     /// Resolves once nobody listens on any of these ports (TCP or UDP), or names the taken one after `within`.
     fn ports_freed(&self, ports: Vec<u16>, within: Duration) -> BoxFuture<'static, Result<(), String>>;

@@ -1,7 +1,7 @@
 //! The one way up, for every kind of start: save, prepare, ports, launch, prove; then keep proving.
 use super::{
     Machine,
-    command::Moment,
+    command::{Moment, Resolved},
     effect::{Aim, Effect, Probing},
     fact::{Born, Chance, LaunchFailure, Ticket},
     memory::ReadyRun,
@@ -22,7 +22,7 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 
 /// What the effects of a start may take at most; their doers are held to it as well.
-pub const PREPARE_WITHIN: Duration = Duration::from_secs(600);
+pub const PREPARE_WITHIN: Duration = Duration::from_secs(4 * 3600);
 pub const LAUNCH_WITHIN: Duration = Duration::from_secs(30);
 /// Room in an operation's deadline for everything that has no budget of its own.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ impl Machine {
     pub(super) fn time_for(&self, kind: OperationKind) -> Duration {
         let within = self.config.as_ref().map_or(self.rules.ready.within, |c| c.spec.ready.within);
         let down = self.rules.stop.grace + self.rules.restart.port_wait + MARGIN;
-        let up = PREPARE_WITHIN + self.rules.restart.port_wait + LAUNCH_WITHIN + within + MARGIN;
+        let up = self.rules.install.patience + self.rules.restart.port_wait + LAUNCH_WITHIN + within + MARGIN;
         match kind {
             OperationKind::Stop => down,
             _ => down + up,
@@ -63,10 +63,12 @@ impl Machine {
     }
 
     pub(super) fn on_saved_for_start(&mut self, now: Moment, ticket: Ticket, result: &Result<(), String>) {
-        match (self.preparing(ticket, Step::Saving), result) {
-            (false, _) => {}
-            (true, Ok(())) => self.furnish(),
-            (true, Err(why)) => self.fail(now, format!("not started: what was asked could not be saved: {why}"), None),
+        let noted = self.preparing(ticket, Step::Noting);
+        match result {
+            _ if !noted && !self.preparing(ticket, Step::Saving) => {}
+            Ok(()) if noted => self.await_ports(),
+            Ok(()) => self.furnish(),
+            Err(why) => self.fail(now, format!("not started: what was asked could not be saved: {why}"), None),
         }
     }
 
@@ -78,10 +80,9 @@ impl Machine {
     fn furnish(&mut self) {
         let ticket = self.ticket();
         self.step("preparing the server folder");
-        let Phase::Preparing(p) = &mut self.phase else { return };
+        let (Phase::Preparing(p), Some(config)) = (&mut self.phase, &self.config) else { return };
         (p.step, p.asked) = (Step::Furnishing, ticket);
-        let spec = p.spec.clone();
-        self.out.push(Effect::Prepare(ticket, spec));
+        self.out.push(Effect::Prepare(ticket, config.clone()));
     }
 
     pub(super) fn on_progressed(&mut self, ticket: Ticket, step: &str, progress: Option<f64>) {
@@ -90,13 +91,26 @@ impl Machine {
         }
     }
 
-    pub(super) fn on_prepared(&mut self, now: Moment, ticket: Ticket, result: Result<(), String>) {
-        self.on_done_aside(now, ticket, &result);
+    pub(super) fn on_prepared(&mut self, now: Moment, ticket: Ticket, result: Result<Arc<WorkloadSpec>, String>) {
+        self.on_done_aside(now, ticket, &result.as_ref().map(drop).map_err(String::clone));
         match (self.preparing(ticket, Step::Furnishing), result) {
             (false, _) => {}
-            (true, Ok(())) => self.await_ports(),
+            (true, Ok(spec)) => self.note_prepared(spec),
             (true, Err(why)) => self.fail(now, why, None),
         }
+    }
+
+    /// What was installed may have changed what is launched (another Java, another jar): the next life must know it too.
+    fn note_prepared(&mut self, spec: Arc<WorkloadSpec>) {
+        let Phase::Preparing(p) = &self.phase else { return };
+        if p.spec == spec {
+            return self.await_ports();
+        }
+        self.config = self.config.take().map(|was| Arc::new(Resolved { spec: spec.clone(), ..(*was).clone() }));
+        self.note_launch(&spec);
+        let asked = self.save();
+        let Phase::Preparing(p) = &mut self.phase else { return };
+        (p.spec, p.step, p.asked) = (spec, Step::Noting, asked);
     }
 
     fn await_ports(&mut self) {

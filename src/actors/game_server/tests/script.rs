@@ -261,12 +261,12 @@ impl World for Here {
         })
     }
 
-    fn prepare(&self, _: Arc<WorkloadSpec>, progress: Progress) -> BoxFuture<'static, Result<(), String>> {
+    fn prepare(&self, config: Arc<Resolved>, progress: Progress) -> BoxFuture<'static, Result<Arc<WorkloadSpec>, String>> {
         self.0.called("prepare");
         let result = self.0.mood().prepare.clone();
         Box::pin(async move {
             progress("looking at the folder", Some(0.5));
-            result.expect("injected: the preparation breaks")
+            result.expect("injected: the preparation breaks").map(|()| config.spec.clone())
         })
     }
 
