@@ -113,6 +113,7 @@ static TABLE: &[Setting] = settings! {
     "game.user", "Account games run as when the agent is root; created if missing.", |x| Slot::Account(&mut x.game.user);
     "game.max_processes", "Processes and threads a server may have.", |x| Slot::Count(&mut x.game.max_processes, 16..=4_194_304);
     "game.min_disk_free_bytes", "Less free space than this where the server lies: no start.", |x| Slot::Size(&mut x.game.min_disk_free_bytes, 0..=1 << 50);
+    "game.accept_eula", "The operator accepts the licences of games that ask for it in a file (Minecraft's eula.txt).", |x| Slot::Flag(&mut x.game.accept_eula);
     "game.autostart", "Start the server with the agent after a reboot, if it was meant to run.", |x| Slot::Flag(&mut x.game.autostart);
 
     "install.parallel", "Installs that work at a time; more of them wait.", |x| Slot::Count(&mut x.install.parallel, 1..=64);

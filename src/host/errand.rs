@@ -2,7 +2,7 @@
 //! line by line, and gone with everything it started when it is done, stuck or no longer wanted.
 use super::{
     accounts::Account,
-    process::{Identity, ProcessGroup},
+    process::{Identity, PidFd, ProcessGroup},
 };
 use nix::{
     sys::signal::Signal,
@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, BufReader, Interest, unix::AsyncFd},
     process::{Child, Command},
     sync::mpsc,
 };
@@ -54,7 +54,8 @@ pub enum ErrandError {
 pub async fn run(errand: &Errand, told: impl Fn(&str)) -> Result<(), ErrandError> {
     let program = errand.argv.join(" ");
     let mut child = start(errand).map_err(|source| ErrandError::Start { program: program.clone(), source })?;
-    let _everything = Everything::of(&child);
+    let lost = |source| ErrandError::Lost { program: program.clone(), source };
+    let everything = Everything::of(&child).map_err(lost)?;
     let (lines, mut heard) = mpsc::channel(64);
     if let Some(out) = child.stdout.take() {
         tokio::spawn(listen(out, lines.clone()));
@@ -64,34 +65,31 @@ pub async fn run(errand: &Errand, told: impl Fn(&str)) -> Result<(), ErrandError
     }
     drop(lines);
     let mut tail = VecDeque::new();
-    let status = loop {
+    let mut hear = |line: String| {
+        told(&line);
+        tail.push_back(line);
+        tail.drain(..tail.len().saturating_sub(TAIL_LINES));
+    };
+    let stuck = loop {
         tokio::select! {
             biased;
-            Some(line) = heard.recv() => {
-                told(&line);
-                tail.push_back(line);
-                if tail.len() > TAIL_LINES { tail.pop_front(); }
-            }
-            ended = child.wait() => break ended,
-            () = tokio::time::sleep(errand.patience) => {
-                return Err(ErrandError::Stuck { program, patience: errand.patience, tail: text(&tail) });
-            }
+            Some(line) = heard.recv() => hear(line),
+            ended = everything.led() => break ended.map(|()| false),
+            () = tokio::time::sleep(errand.patience) => break Ok(true),
         }
     };
-    // What it wrote last may still be in the pipe; a process it left behind may hold the pipe open.
-    while let Ok(Some(line)) = tokio::time::timeout(Duration::from_millis(100), heard.recv()).await {
-        tail.push_back(line);
+    // Before it is reaped, nobody else can have its number; and without it the pipes come to their end.
+    drop(everything);
+    while let Some(line) = heard.recv().await {
+        hear(line);
     }
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(ErrandError::Failed { program, status, tail: text(&tail) }),
-        Err(source) => Err(ErrandError::Lost { program, source }),
+    let tail = || Vec::from(tail.clone()).join("\n");
+    let status = child.wait().await.map_err(lost)?;
+    match stuck.map_err(lost)? {
+        true => Err(ErrandError::Stuck { program: program.clone(), patience: errand.patience, tail: tail() }),
+        false if status.success() => Ok(()),
+        false => Err(ErrandError::Failed { program: program.clone(), status, tail: tail() }),
     }
-}
-
-fn text(tail: &VecDeque<String>) -> String {
-    let lines: Vec<&str> = tail.iter().skip(tail.len().saturating_sub(TAIL_LINES)).map(String::as_str).collect();
-    lines.join("\n")
 }
 
 fn start(errand: &Errand) -> io::Result<Child> {
@@ -141,22 +139,96 @@ async fn listen(pipe: impl AsyncRead + Unpin, lines: mpsc::Sender<String>) {
     }
 }
 
-/// The process group of an errand; on drop, whatever is left of it is killed.
-struct Everything(Option<Identity>);
+/// An errand and all it started; on drop, whatever is left of it is killed.
+struct Everything {
+    leader: Identity,
+    handle: AsyncFd<PidFd>,
+}
 
 impl Everything {
-    fn of(child: &Child) -> Everything {
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-        Everything(pid.and_then(|pid| Identity::of(pid).ok().flatten()))
+    /// `child` has not been reaped yet.
+    fn of(child: &Child) -> io::Result<Everything> {
+        let gone = || io::Error::other("it is gone already");
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(gone)?;
+        let leader = Identity::of(pid)?.ok_or_else(gone)?;
+        let handle = AsyncFd::with_interest(PidFd::open(&leader)?.ok_or_else(gone)?, Interest::READABLE)?;
+        Ok(Everything { leader, handle })
+    }
+
+    /// Resolves when the leader has ended; it is not reaped by this.
+    async fn led(&self) -> io::Result<()> {
+        self.handle.readable().await.map(|mut guard| guard.retain_ready())
     }
 }
 
 impl Drop for Everything {
     fn drop(&mut self) {
-        let Some(leader) = self.0 else { return };
-        let killed = ProcessGroup::led_by(&leader).and_then(|group| group.map_or(Ok(false), |g| g.signal(Signal::SIGKILL)));
-        if let Err(e) = killed {
-            tracing::warn!(pid = leader.pid, error = %e, "what an installer left behind could not be ended");
+        let group = ProcessGroup::led_by(&self.leader);
+        if let Err(e) = group.and_then(|group| group.map_or(Ok(false), |group| group.signal(Signal::SIGKILL))) {
+            tracing::warn!(pid = self.leader.pid, error = %e, "what an installer started could not be ended");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::accounts;
+    use std::sync::Mutex;
+
+    fn errand(script: &str) -> Errand {
+        Errand {
+            argv: ["/bin/sh", "-c", script].map(str::to_owned).into(),
+            env: BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]),
+            cwd: "/".into(),
+            account: accounts::look_up("nobody").unwrap().unwrap(),
+            patience: Duration::from_secs(20),
+        }
+    }
+
+    async fn told(errand: &Errand) -> (Result<(), ErrandError>, Vec<String>) {
+        let lines = Mutex::new(Vec::new());
+        let result = run(errand, |line| lines.lock().unwrap().push(line.to_owned())).await;
+        (result, lines.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn it_runs_as_its_account_and_every_line_is_told() {
+        let (result, lines) = told(&errand("id -un; echo two >&2; printf three; umask")).await;
+        result.unwrap();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines.contains(&"two".to_owned()), "{lines:?}");
+        if geteuid().is_root() {
+            assert!(lines.contains(&"nobody".to_owned()), "{lines:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_shows_its_last_words() {
+        let (result, _) = told(&errand("for i in $(seq 100); do echo line $i; done; exit 3")).await;
+        let text = result.unwrap_err().to_string();
+        assert!(text.contains("line 100") && text.contains("line 71") && !text.contains("line 70\n"), "{text}");
+        assert!(text.contains("exit status: 3"), "{text}");
+        let missing = Errand { argv: vec!["/no/such/program".into()], ..errand("") };
+        assert!(matches!(run(&missing, |_| {}).await, Err(ErrandError::Start { .. })));
+    }
+
+    #[tokio::test]
+    async fn nothing_it_started_outlives_it() {
+        let (result, lines) = told(&errand("sleep 1000 & echo $!; exit 0")).await;
+        result.unwrap();
+        assert_gone(&lines[0]).await;
+        let silent = Errand { patience: Duration::from_millis(300), ..errand("sleep 1000 & echo $!; wait") };
+        let (result, lines) = told(&silent).await;
+        assert!(matches!(result, Err(ErrandError::Stuck { .. })), "{result:?}");
+        assert_gone(&lines[0]).await;
+    }
+
+    async fn assert_gone(pid: &str) {
+        let (pid, until) = (pid.parse().unwrap(), tokio::time::Instant::now() + Duration::from_secs(20));
+        while Identity::of(pid).unwrap().is_some_and(|who| who.lives()) {
+            assert!(tokio::time::Instant::now() < until, "{pid} lives on");
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -111,6 +111,8 @@ pub struct Game {
     pub max_processes: u32,
     /// Less free space than this where the server root lies: no start.
     pub min_disk_free_bytes: u64,
+    /// The operator accepts the licences of the games that ask for it in a file (Minecraft's `eula.txt`).
+    pub accept_eula: bool,
     /// Start the saved workload when the agent starts after a reboot and it was meant to run.
     pub autostart: bool,
 }
@@ -223,7 +225,7 @@ impl Default for Settings {
                 columns: 200,
                 rows: 24,
             },
-            game: Game { user: "game".into(), max_processes: 4096, min_disk_free_bytes: 64 << 20, autostart: true },
+            game: Game { user: "game".into(), max_processes: 4096, min_disk_free_bytes: 64 << 20, accept_eula: true, autostart: true },
             install: Install::default(),
             limits: Limits::default(),
             status: Status { interval: s(5) },
