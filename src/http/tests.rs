@@ -198,6 +198,7 @@ pub fn check(name: &str, ok: bool) -> Check {
 
 pub fn operation(id: &str, state: OperationState) -> Operation {
     Operation {
+        subject: String::new(),
         id: OperationId(id.into()),
         kind: OperationKind::Stop,
         state,

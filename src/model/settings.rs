@@ -20,6 +20,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     pub vmid: Option<u32>,
     pub artifacts_url: Option<String>,
+    /// What has no known hash is refused instead of installed with a warning.
+    pub require_hashes: bool,
+    /// Keys whose signature a catalog must bear, `ed25519:…`; none: catalogs need no signature.
+    pub trusted_keys: Vec<String>,
     /// Bearer token; never printed.
     pub token: Option<Secret>,
     /// File the token is read from.
@@ -128,6 +132,10 @@ pub struct Install {
     pub tries: u32,
     /// Formerly active versions of each runtime that garbage collection leaves.
     pub keep_previous: usize,
+    /// The catalog's channel that versions are chosen from.
+    pub channel: String,
+    /// Releases younger than this are not taken.
+    pub min_release_age: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -191,6 +199,8 @@ impl Default for Settings {
             listen: SocketAddr::from(([0, 0, 0, 0], 18888)),
             vmid: None,
             artifacts_url: None,
+            require_hashes: false,
+            trusted_keys: Vec::new(),
             token: None,
             token_file: None,
             allow_unauthenticated: false,
@@ -234,7 +244,15 @@ impl Default for Settings {
 
 impl Default for Install {
     fn default() -> Self {
-        Install { parallel: 2, queue: 64, patience: Duration::from_secs(180), tries: 3, keep_previous: 1 }
+        Install {
+            parallel: 2,
+            queue: 64,
+            patience: Duration::from_secs(180),
+            tries: 3,
+            keep_previous: 1,
+            channel: "stable".into(),
+            min_release_age: Duration::ZERO,
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 //! - every operation ends exactly once; what a failed one did is undone in reverse order;
 //! - never more than `install.parallel` at work, never more than `install.queue` accepted;
 //! - a late answer of a step that no longer matters changes nothing.
+pub mod choice;
 pub mod journal;
 pub mod memory;
 pub mod order;
@@ -355,3 +356,6 @@ impl Machine {
         effects
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,7 +89,7 @@ mod tests {
             path: String::new(),
             bytes: 0,
             files: 0,
-            sha256: String::new(),
+            sha256: crate::model::catalog::Digest([0; 32]),
             bin: Vec::new(),
             env: BTreeMap::new(),
             verified: true,
