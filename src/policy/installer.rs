@@ -267,7 +267,10 @@ impl Machine {
     fn on_surveyed(&mut self, now: Now, ticket: Ticket, result: Result<Box<Present>, String>) {
         self.own_warnings.retain(|w| w.code != "install_survey_failed");
         match result {
-            Ok(present) => self.present = *present,
+            Ok(present) => {
+                self.present = *present;
+                self.memory.fit(&mut self.present);
+            }
             Err(why) => self.warn("install_survey_failed", format!("cannot tell what is installed: {why}")),
         }
         if matches!(self.waking, Waking::Surveying(awaited) if awaited == ticket) {

@@ -1,7 +1,7 @@
 //! A want and the artifact server's catalog become a parcel, or a refusal that names the field and what is allowed.
 use crate::{
     model::{
-        catalog::{ArtifactPath, DevCatalog, GameCatalog, Product, Release, paths},
+        catalog::{self, ArtifactPath, DevCatalog, GameCatalog, Product, Release, paths},
         install::{Family, Parcel, TreeId, Wanted},
         refusal::Refusal,
         time::WallTime,
@@ -43,6 +43,15 @@ pub struct Taste {
     pub channel: String,
     pub minimum_age: Duration,
     pub now: WallTime,
+}
+
+/// Are these names at all? What is asked for ends up in messages, paths and addresses.
+pub fn check(wanted: &Wanted) -> Result<(), Refusal> {
+    let (what, version) = fields(wanted);
+    catalog::id(&wanted.family().id).map_err(|e| unusable(what, e.to_string()))?;
+    let named = wanted.version();
+    named.map_or(Ok(()), |v| catalog::version(&v).map(drop).map_err(|e| unusable(version, e.to_string())))?;
+    direct(wanted).map(drop)
 }
 
 /// The catalog to ask; `None`: the want says itself where it lies.
@@ -140,7 +149,7 @@ fn shelf(wanted: &Wanted) -> Shelf<'_> {
 
 /// Versions become names of folders.
 fn checked(family: Family, version: &str, field: &str) -> Result<TreeId, Refusal> {
-    let sound = crate::model::catalog::version(version).map_err(|e| unusable(field, e.to_string()))?;
+    let sound = catalog::version(version).map_err(|e| unusable(field, e.to_string()))?;
     Ok(family.version(sound))
 }
 

@@ -29,7 +29,7 @@ pub enum Order {
     Verify {
         tree: TreeId,
     },
-    /// Installed anew from the artifact server, whatever is there.
+    /// As it was installed; anew from the artifact server if it cannot be mended.
     Repair {
         tree: TreeId,
     },
@@ -62,7 +62,7 @@ impl Order {
         }
     }
 
-    /// What has to be looked up at the artifact server before it can be planned.
+    /// What to look up at the artifact server where what is here does not suffice.
     pub fn want(&self) -> Option<Wanted> {
         match self {
             Order::Ensure { wanted, .. } => Some(wanted.clone()),
@@ -85,7 +85,7 @@ impl Order {
             }
             Order::Remove { tree } => Some(Plan::remove(tree, present.is_active(tree))),
             Order::Verify { tree } => Some(Plan::only(Step::Verify(tree.clone()))),
-            Order::Repair { .. } => None,
+            Order::Repair { tree } => Some(Plan::mend(tree, None)),
             Order::Collect => Some(Plan::only(Step::Collect { superseded })),
         }
     }

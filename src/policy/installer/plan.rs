@@ -17,6 +17,8 @@ pub enum Step {
     Point { family: Family, version: Option<String> },
     /// Every file against the manifest.
     Verify(TreeId),
+    /// Damaged files as they were, from the very archive the tree came from.
+    Mend(TreeId),
     /// Fails if somebody uses it.
     Remove(TreeId),
     /// Staging of this tree goes away.
@@ -35,6 +37,7 @@ impl Step {
             Step::Point { family, version: Some(version) } => format!("making {family} {version} the active one"),
             Step::Point { family, version: None } => format!("deactivating {family}"),
             Step::Verify(tree) => format!("verifying {tree}"),
+            Step::Mend(tree) => format!("mending {tree}"),
             Step::Remove(tree) => format!("removing {tree}"),
             Step::Discard(tree) => format!("clearing up after {tree}"),
             Step::Collect { .. } => "collecting garbage".into(),
@@ -45,7 +48,7 @@ impl Step {
     fn weight(&self) -> f64 {
         match self {
             Step::Bring(_) => 90.0,
-            Step::Verify(_) | Step::Remove(_) | Step::Collect { .. } => 20.0,
+            Step::Verify(_) | Step::Mend(_) | Step::Remove(_) | Step::Collect { .. } => 20.0,
             Step::Try(_) | Step::Place(_) | Step::Discard(_) => 4.0,
             Step::Point { .. } => 1.0,
         }
@@ -83,7 +86,16 @@ impl Plan {
 
     /// It is there already.
     pub fn confirm(tree: &TreeId, activate: Option<Option<String>>) -> Plan {
-        let plan = Plan::default().with(Step::Verify(tree.clone()), None);
+        Plan::beginning_with(Step::Verify(tree.clone()), tree, activate)
+    }
+
+    /// It is there, and not as it should be.
+    pub fn mend(tree: &TreeId, activate: Option<Option<String>>) -> Plan {
+        Plan::beginning_with(Step::Mend(tree.clone()), tree, activate)
+    }
+
+    fn beginning_with(step: Step, tree: &TreeId, activate: Option<Option<String>>) -> Plan {
+        let plan = Plan::default().with(step, None);
         match activate {
             Some(was) => plan.pointing(tree, was),
             None => plan,

@@ -164,6 +164,8 @@ impl Rig {
                 return Err(Failure { fault: Fault::Damaged, reason: "bin/x differs".into() });
             }
             Step::Verify(_) => {}
+            Step::Mend(tree) if !self.trees.contains_key(tree) => return Err(Failure::other("not there")),
+            Step::Mend(tree) => _ = self.trees.insert(tree.clone(), true),
             Step::Remove(tree) => _ = self.trees.remove(tree),
             Step::Discard(tree) => _ = self.staging.remove(tree),
             Step::Collect { superseded } => self.trees.retain(|tree, _| !superseded.contains(tree)),
@@ -337,6 +339,20 @@ fn a_damaged_tree_that_is_wanted_is_installed_anew() {
     rig.trees.insert(node("22"), false);
     done(&mut rig, Order::Repair { tree: node("22") });
     assert_eq!(rig.trees[&node("22")], true);
+}
+
+#[test]
+fn what_cannot_be_mended_is_installed_anew() {
+    let mut rig = Rig::new().awake();
+    done(&mut rig, ensure("22", true));
+    rig.trees.insert(node("22"), false);
+    let id = rig.order(Order::Repair { tree: node("22") }).unwrap().unwrap();
+    rig.answer(0, false);
+    assert!(matches!(&rig.open[..], [Effect::Do(_, Step::Mend(_))]), "{:?}", rig.open);
+    rig.answer(0, true);
+    assert!(matches!(&rig.open[..], [Effect::Consult(..)]), "{:?}", rig.open);
+    rig.settle();
+    assert_eq!((rig.outcome(&id).0, rig.trees[&node("22")]), (OperationState::Done, true));
 }
 
 #[test]
