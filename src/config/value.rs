@@ -39,6 +39,7 @@ pub enum Slot<'a> {
     Account(&'a mut String),
     Names(&'a mut Vec<String>),
     Keys(&'a mut Vec<String>),
+    Urls(&'a mut Vec<String>),
     AgentStop(&'a mut OnAgentStop),
     Secret(&'a mut Option<Secret>),
 }
@@ -72,6 +73,7 @@ impl Slot<'_> {
             Slot::Account(to) => account(text).map(|v| *to = v),
             Slot::Names(to) => names(text).map(|v| *to = v),
             Slot::Keys(to) => keys(text).map(|v| *to = v),
+            Slot::Urls(to) => urls(text).map(|v| *to = v),
             Slot::AgentStop(to) => agent_stop(text).map(|v| *to = v),
             Slot::Secret(to) => secret(text).map(|v| *to = Some(v)),
         }
@@ -92,7 +94,7 @@ impl Slot<'_> {
             Slot::Address(v) => v.to_string(),
             Slot::OptionalUrl(v) => v.as_deref().unwrap_or_default().to_owned(),
             Slot::Account(v) => (*v).clone(),
-            Slot::Names(v) | Slot::Keys(v) => v.join(","),
+            Slot::Names(v) | Slot::Keys(v) | Slot::Urls(v) => v.join(","),
             Slot::AgentStop(v) => agent_stop_text(**v).to_owned(),
             Slot::Secret(v) => if v.is_some() { "[secret]" } else { "" }.to_owned(),
         }
@@ -117,6 +119,7 @@ impl Slot<'_> {
             Slot::OptionalUrl(_) => "an http:// or https:// address".into(),
             Slot::Account(_) => "an account name".into(),
             Slot::Names(_) => "names divided by commas".into(),
+            Slot::Urls(_) => "http:// or https:// addresses divided by commas".into(),
             Slot::Keys(_) => "keys as `zlh artifacts keygen` prints them, divided by commas".into(),
             Slot::AgentStop(_) => "leave, stop or auto".into(),
             Slot::Secret(_) => "text without spaces".into(),
@@ -219,6 +222,10 @@ fn url(text: &str) -> Result<Option<String>, String> {
         }
         _ => Err("not an http:// or https:// address".into()),
     }
+}
+
+fn urls(text: &str) -> Result<Vec<String>, String> {
+    entries(text)?.into_iter().filter_map(|one| url(one).transpose()).collect()
 }
 
 fn account(text: &str) -> Result<String, String> {
