@@ -34,7 +34,7 @@ use crate::{
     },
     policy::{
         installer::{
-            Command, Effect, Fact, InstallPart, Machine, Ticket,
+            Command, Effect, Fact, InstallPart, Machine, Ticket, choice,
             order::{Order, satisfying},
         },
         operations::By,
@@ -121,6 +121,7 @@ impl Installer {
     /// Refused with field and allowed values where the artifact server says that there is no such thing; where it
     /// cannot be asked in time the operation finds out, and says so.
     pub async fn ensure(&self, wanted: Wanted, activate: bool, holder: &str) -> Result<Accepted, Denied> {
+        choice::check(&wanted).map_err(Denied::Refused)?;
         if satisfying(&wanted, &self.present()).is_none() {
             let asked = timeout(self.settings.limits.command_timeout / 2, self.workshop.consult(wanted.clone())).await;
             if let Ok(Err(Unmet::Refused(refusal))) = asked {
@@ -186,14 +187,20 @@ impl Installer {
         self.order(Order::Remove { tree }, holder).await
     }
 
-    /// Every file against the manifest.
-    pub async fn verify(&self, tree: TreeId, holder: &str) -> Result<Accepted, Denied> {
-        self.order(Order::Verify { tree }, holder).await
+    /// Every file against the manifest; without a version those of the active one.
+    pub async fn verify(&self, family: Family, version: Option<String>, holder: &str) -> Result<Accepted, Denied> {
+        self.order(Order::Verify { tree: self.named(&family, version)? }, holder).await
     }
 
-    /// Installs it anew.
-    pub async fn repair(&self, tree: TreeId, holder: &str) -> Result<Accepted, Denied> {
-        self.order(Order::Repair { tree }, holder).await
+    /// Makes it as it was installed; without a version the active one.
+    pub async fn repair(&self, family: Family, version: Option<String>, holder: &str) -> Result<Accepted, Denied> {
+        self.order(Order::Repair { tree: self.named(&family, version)? }, holder).await
+    }
+
+    fn named(&self, family: &Family, version: Option<String>) -> Result<TreeId, Denied> {
+        let active = || self.present().active(family).map(str::to_owned);
+        let none = || Denied::Refused(Refusal::NotInstalled { what: family.to_string(), installed: Vec::new() });
+        Ok(family.version(&version.or_else(active).ok_or_else(none)?))
     }
 
     /// Staging and cache that nobody needs, and superseded versions.

@@ -1,8 +1,10 @@
 //! Composition root of `zlh agent`: settings, doors to the machine, actors, listener; then it waits to be told to stop.
+mod furnishing;
 mod gauges;
 mod judging;
 mod logging;
 mod probing;
+mod resolving;
 mod saving;
 mod world;
 

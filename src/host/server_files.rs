@@ -17,7 +17,7 @@ pub use lines::{LinesError, write_lines};
 
 use super::{
     beneath::Beneath,
-    install::manifest::{Manifest, Record},
+    install::{Manifest, Record},
 };
 use crate::model::{catalog::Digest, glob::Glob};
 use nix::sys::stat::Mode;

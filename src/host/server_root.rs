@@ -53,6 +53,14 @@ pub enum PrepareError {
     Io { path: PathBuf, source: io::Error },
 }
 
+/// The server root, made if it is not there, and the account it belongs to. Blocking.
+pub fn open(root: &Path, spec: &WorkloadSpec, game: &Game) -> Result<Account, PrepareError> {
+    let account = account(spec.user.as_deref(), game)?;
+    let folder = folders::open_root(root, &spec.cwd, &account)?;
+    check_disk(&folder, &spec.cwd, game.min_disk_free_bytes)?;
+    Ok(account)
+}
+
 /// `root`: the agent's root, beneath which `spec.cwd` lies. Blocking. What exists already is kept; called before each
 /// launch, it finds what has changed since.
 pub fn prepare(root: &Path, spec: &WorkloadSpec, game: &Game) -> Result<Prepared, PrepareError> {

@@ -1,5 +1,6 @@
 //! What can be installed, what is wanted, and what is there. Installed things are trees: folders that are complete only
 //! with the manifest inside them, one folder a version, any number side by side.
+use super::catalog::{ArtifactPath, Digest};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
@@ -99,10 +100,10 @@ impl fmt::Display for Wanted {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parcel {
     pub tree: TreeId,
-    /// On the artifact server, relative to its address.
-    pub path: String,
-    /// Lower-case hexadecimal digits.
-    pub sha256: Option<String>,
+    /// On the artifact server, relative to its address; the first that exists is meant.
+    pub paths: Vec<ArtifactPath>,
+    /// Absent: the one in `<file>.sha256` beside it, if there is one.
+    pub sha256: Option<Digest>,
     /// Of the archive, in bytes.
     pub size: Option<u64>,
     /// Leading folders that the archive wraps everything in; `None`: found out from its contents.
@@ -123,7 +124,7 @@ pub struct Tree {
     pub bytes: u64,
     pub files: u64,
     /// Of the archive it came from.
-    pub sha256: String,
+    pub sha256: Digest,
     /// Absolute folders for `PATH`.
     pub bin: Vec<String>,
     /// With the tree's own path filled in.

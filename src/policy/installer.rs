@@ -13,6 +13,7 @@
 //! - every operation ends exactly once; what a failed one did is undone in reverse order;
 //! - never more than `install.parallel` at work, never more than `install.queue` accepted;
 //! - a late answer of a step that no longer matters changes nothing.
+pub mod choice;
 pub mod journal;
 pub mod memory;
 pub mod order;
@@ -266,7 +267,10 @@ impl Machine {
     fn on_surveyed(&mut self, now: Now, ticket: Ticket, result: Result<Box<Present>, String>) {
         self.own_warnings.retain(|w| w.code != "install_survey_failed");
         match result {
-            Ok(present) => self.present = *present,
+            Ok(present) => {
+                self.present = *present;
+                self.memory.fit(&mut self.present);
+            }
             Err(why) => self.warn("install_survey_failed", format!("cannot tell what is installed: {why}")),
         }
         if matches!(self.waking, Waking::Surveying(awaited) if awaited == ticket) {
@@ -355,3 +359,6 @@ impl Machine {
         effects
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,10 @@
-//! Before each launch: what the configuration names is installed, and the server root is made of it.
+//! Before each launch: what the configuration names is installed, the server root is made of it, and what there is to
+//! launch is looked at again.
+use super::resolving;
 use crate::{
     actors::{
-        game_server::world::Progress,
-        installer::{Denied, Installer},
+        game_server::{Denied, world::Progress},
+        installer::Installer,
     },
     host::{
         accounts::Account,
@@ -10,15 +12,18 @@ use crate::{
         errand::{self, Errand},
         install::Manifest,
         server_files::{self, Placed, Source},
+        server_root,
         store::{Durability, Store},
     },
     model::{
         furnishing::{Furnishing, WantedExtra},
         glob::Glob,
         install::{Tree, Wanted},
+        refusal::Refusal,
         settings::Settings,
-        workload::WorkloadSpec,
+        workload::{ConsoleInput, WorkloadSpec},
     },
+    policy::game_server::command::Resolved,
 };
 use std::{path::Path, sync::Arc};
 
@@ -43,8 +48,40 @@ struct Room<'a> {
 }
 
 impl Furnisher {
+    pub async fn prepare(&self, config: &Resolved) -> Result<Arc<WorkloadSpec>, String> {
+        let wanted = self.furnishing(config).await?;
+        self.install_runtime(&wanted).await?;
+        // The runtime that is there now is the one that the game's own installer is run with.
+        let (wanted, spec) = (self.furnishing(config).await?, self.resolved(config).await?);
+        (self.progress)("preparing the server root", None);
+        let (root, of, game) = (self.settings.root.clone(), spec.clone(), self.settings.game.clone());
+        let account = off_the_runtime(move || server_root::open(&root, &of, &game).map_err(|e| e.to_string())).await?;
+        self.furnish(&wanted, &spec, &account).await?;
+        let spec = self.resolved(config).await?;
+        let (settings, of) = (self.settings.clone(), spec.clone());
+        let check = move || server_root::prepare(&settings.root, &of, &settings.game).map_err(|e| e.to_string());
+        off_the_runtime(check).await?;
+        Ok(spec)
+    }
+
+    async fn furnishing(&self, config: &Resolved) -> Result<Furnishing, String> {
+        let (body, settings) = (config.body.clone(), self.settings.clone());
+        off_the_runtime(move || resolving::furnishing(&body, &settings).map_err(in_words)).await
+    }
+
+    /// The same body on the machine as it is now; a password that was drawn by lot stays what it was.
+    async fn resolved(&self, config: &Resolved) -> Result<Arc<WorkloadSpec>, String> {
+        let (body, was, settings) = (config.body.clone(), config.spec.clone(), self.settings.clone());
+        let drawn = match &was.console {
+            ConsoleInput::Econ { password, .. } => Some(password.clone()),
+            ConsoleInput::Pty | ConsoleInput::Fifo { .. } => None,
+        };
+        let (now, _) = off_the_runtime(move || resolving::resolve(body, &settings, drawn).map_err(in_words)).await?;
+        Ok(if now.spec == was { was } else { now.spec })
+    }
+
     /// The runtime that the game needs and this machine lacks. Without an artifact server the machine's own must do.
-    pub async fn install_runtime(&self, furnishing: &Furnishing) -> Result<(), String> {
+    async fn install_runtime(&self, furnishing: &Furnishing) -> Result<(), String> {
         match &furnishing.runtime {
             Some(wanted) if self.settings.artifacts_url.is_some() => self.install(wanted.clone()).await.map(drop),
             _ => Ok(()),
@@ -52,7 +89,7 @@ impl Furnisher {
     }
 
     /// Files, extras, the game's own installer, and lines in the owner's files.
-    pub async fn furnish(&self, furnishing: &Furnishing, spec: &WorkloadSpec, account: &Account) -> Result<(), String> {
+    async fn furnish(&self, furnishing: &Furnishing, spec: &WorkloadSpec, account: &Account) -> Result<(), String> {
         let root = Beneath::open(&spec.cwd, account).map_err(|e| format!("{}: {e}", spec.cwd.display()))?;
         let record = record_name(spec);
         let was: Placed = self.store.load(&record).map_err(|e| e.to_string())?.unwrap_or_default();
@@ -152,6 +189,13 @@ impl Furnisher {
             })
         })
         .await
+    }
+}
+
+fn in_words(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Unusable { field, detail } => format!("{field}: {detail}"),
+        other => other.code().to_owned(),
     }
 }
 

@@ -1,11 +1,16 @@
 //! What the GameServerActor asks of others, answered by this machine.
 use super::{
+    furnishing::Furnisher,
     judging::Judge,
     probing::{Prober, ports_freed},
+    resolving::{resolve, unusable},
     saving::Saver,
 };
 use crate::{
-    actors::game_server::world::{Output, Progress, World},
+    actors::{
+        game_server::world::{Output, Progress, World},
+        installer::Installer,
+    },
     host::{
         clock,
         clock::BootId,
@@ -70,15 +75,22 @@ pub struct MachineWorld {
     /// Of the newest configuration: what must be taken out of logs.
     secrets: Arc<Mutex<Vec<String>>>,
     preparing: Arc<tokio::sync::Mutex<()>>,
+    installer: Installer,
+    records: Store,
 }
 
 impl MachineWorld {
     /// Needs a tokio runtime.
-    pub fn new(settings: Arc<Settings>, keeper: KeeperClient) -> Result<MachineWorld, StoreError> {
+    pub fn new(
+        settings: Arc<Settings>,
+        keeper: KeeperClient,
+        installer: Installer,
+    ) -> Result<MachineWorld, StoreError> {
         let folder = settings.root.join("opt/zlh-agent/state");
         let saver = Saver::start(&folder, settings.limits.crashes_kept)?;
         let console = keeper.console();
-        let judge = Judge::new(console.clone(), Store::open(folder)?, settings.limits.clone());
+        let records = Store::open(folder)?;
+        let judge = Judge::new(console.clone(), records.clone(), settings.limits.clone());
         Ok(MachineWorld {
             prober: Prober::new(console.clone(), settings.ready.timeout),
             console: MachineConsole(console),
@@ -88,6 +100,8 @@ impl MachineWorld {
             keeper,
             judge,
             saver,
+            installer,
+            records,
         })
     }
 
@@ -112,7 +126,7 @@ impl World for MachineWorld {
     fn resolve(&self, body: Value) -> BoxFuture<'static, Result<Resolved, Refusal>> {
         let (settings, secrets) = (self.settings.clone(), self.secrets.clone());
         Box::pin(async move {
-            let judged = tokio::task::spawn_blocking(move || resolve(body, &settings)).await;
+            let judged = tokio::task::spawn_blocking(move || resolve(body, &settings, None)).await;
             let (resolved, hidden) = judged.unwrap_or_else(|e| Err(unusable(&format!("judging it broke off: {e}"))))?;
             *secrets.lock().unwrap_or_else(PoisonError::into_inner) = hidden;
             Ok(resolved)
@@ -127,7 +141,7 @@ impl World for MachineWorld {
             let config = match recalled.config {
                 None => None,
                 Some(body) => {
-                    let (resolved, hidden) = tokio::task::spawn_blocking(move || resolve(body, &settings))
+                    let (resolved, hidden) = tokio::task::spawn_blocking(move || resolve(body, &settings, None))
                         .await
                         .map_err(|e| format!("reading the saved configuration broke off: {e}"))?
                         .map_err(|refusal| format!("the saved configuration is unusable: {refusal:?}"))?;
@@ -143,17 +157,18 @@ impl World for MachineWorld {
         self.saver.save(records)
     }
 
-    fn prepare(&self, spec: Arc<WorkloadSpec>, progress: Progress) -> BoxFuture<'static, Result<(), String>> {
-        let (settings, turn) = (self.settings.clone(), self.preparing.clone());
+    fn prepare(
+        &self,
+        config: Arc<Resolved>,
+        progress: Progress,
+    ) -> BoxFuture<'static, Result<Arc<WorkloadSpec>, String>> {
+        let (settings, turn, store) = (self.settings.clone(), self.preparing.clone(), self.records.clone());
+        let furnisher = Furnisher { settings, installer: self.installer.clone(), store, progress };
         Box::pin(async move {
             let _alone = turn.lock_owned().await;
-            progress("preparing the server root", None);
-            let root = settings.root.clone();
-            let prepared =
-                tokio::task::spawn_blocking(move || server_root::prepare(&root, &spec, &settings.game)).await;
+            let prepared = furnisher.prepare(&config).await;
             failpoint::reach("agent.after_prepare");
-            let prepared = prepared.map_err(|e| format!("preparing the server root broke off: {e}"))?;
-            prepared.map(|_| ()).map_err(|e| e.to_string())
+            prepared
         })
     }
 
@@ -218,29 +233,6 @@ impl World for MachineWorld {
     fn output(&self) -> &dyn Output {
         &self.console
     }
-}
-
-/// What a body means on this machine, and what of it is secret. Blocking.
-fn resolve(body: Value, settings: &Settings) -> Result<(Resolved, Vec<String>), Refusal> {
-    // Parsed for each body and dropped: definitions are needed once in a while and should not stay in memory.
-    let games = Games::embedded().map_err(|e| unusable(&format!("the built-in game definitions are broken: {e}")))?;
-    let read = launch::read(&body, &games, settings)?;
-    let questions = launch::questions(&read, &games, settings)?;
-    let root = questions.server_root.display();
-    let machine =
-        machine::look(&settings.root, &questions).map_err(|e| unusable(&format!("cannot look at {root}: {e}")))?;
-    let resolved = launch::resolve(&read, &games, &machine, settings)?;
-    let secrets = secrets(&read);
-    let shown = launch::echo(&body);
-    Ok((Resolved { spec: Arc::new(resolved.spec), body, shown, warnings: resolved.warnings }, secrets))
-}
-
-fn secrets(body: &ConfigBody) -> Vec<String> {
-    [&body.steam_pass, &body.steam_auth, &body.admin_pass].into_iter().flatten().map(|s| s.0.clone()).collect()
-}
-
-fn unusable(detail: &str) -> Refusal {
-    Refusal::Unusable { field: "(body)".into(), detail: detail.into() }
 }
 
 /// [`ConsoleLog`] behind the actors' trait.

@@ -211,7 +211,7 @@ impl Machine {
                 }
             }
             Err(_) if cancelled => self.give_up(now, id, CANCELLED.into(), plan.undoing()),
-            Err(failure) if failure.fault == Fault::Damaged && self.may_reinstall(id) => self.reinstall(now, id, &plan),
+            Err(failure) if self.has_cure(id, &plan, failure.fault) => self.cure(now, id, &plan),
             Err(failure) => {
                 let why = self.told(&plan, &failure.reason);
                 self.give_up(now, id, why, plan.undoing());
@@ -223,23 +223,40 @@ impl Machine {
         plan.step().map_or_else(|| reason.to_owned(), |step| format!("{}: {reason}", step.title()))
     }
 
-    fn may_reinstall(&self, id: &OperationId) -> bool {
-        self.jobs.get(id).is_some_and(|job| matches!(job.order, Order::Ensure { .. }))
+    /// Who wants it there wants it whole.
+    fn has_cure(&self, id: &OperationId, plan: &Plan, fault: Fault) -> bool {
+        let order = self.jobs.get(id).map(|job| &job.order);
+        match plan.step() {
+            Some(Step::Verify(_)) => fault == Fault::Damaged && matches!(order, Some(Order::Ensure { .. })),
+            Some(Step::Mend(_)) => matches!(order, Some(Order::Ensure { .. } | Order::Repair { .. })),
+            _ => false,
+        }
     }
 
-    /// Who wants it there wants it whole.
-    fn reinstall(&mut self, now: Now, id: &OperationId, plan: &Plan) {
-        if let Some(Step::Verify(tree)) = plan.step() {
-            let tree = tree.clone();
-            self.present.trees.retain(|t| t.id != tree);
+    /// What is damaged is mended; what cannot be mended is installed anew.
+    fn cure(&mut self, now: Now, id: &OperationId, plan: &Plan) {
+        let activate = self.jobs.get(id).is_some_and(|job| matches!(job.order, Order::Ensure { activate: true, .. }));
+        match plan.step().cloned() {
+            Some(Step::Verify(tree)) => {
+                let changing = order::changing(&tree, activate, &self.present);
+                self.go(now, id, Plan::mend(&tree, changing));
+            }
+            Some(Step::Mend(tree)) => {
+                self.present.trees.retain(|t| t.id != tree);
+                self.consult(now, id);
+            }
+            _ => {}
         }
-        self.consult(now, id);
     }
 
     /// What was active before is remembered, what is gone forgotten; once the step that did it is done.
     fn note(&mut self, id: &OperationId, plan: &Plan) {
         match plan.step().cloned() {
             Some(Step::Point { family, version: Some(version) }) => self.note_pointed(id, &family, &version),
+            Some(Step::Place(parcel)) => {
+                self.memory.note_placed(&parcel);
+                self.save();
+            }
             Some(Step::Remove(tree)) => {
                 self.memory.forget(&tree.family, &tree.version);
                 self.save();

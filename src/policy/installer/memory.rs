@@ -2,7 +2,7 @@
 use super::{journal::Journal, order::Order};
 use crate::model::{
     ids::OperationId,
-    install::{Family, Present, TreeId},
+    install::{Family, Parcel, Present, TreeId},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -18,6 +18,15 @@ pub struct Memory {
     /// Orders whose operations have not ended.
     pub orders: BTreeMap<OperationId, Pending>,
     before: Vec<Before>,
+    fitted: Vec<Fitted>,
+}
+
+/// What the catalog said of a tree that its manifest does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Fitted {
+    tree: TreeId,
+    bin: Vec<String>,
+    env: BTreeMap<String, String>,
 }
 
 /// An order under way.
@@ -36,6 +45,24 @@ struct Before {
 }
 
 impl Memory {
+    /// It was put in place; how it is used is the catalog's word.
+    pub fn note_placed(&mut self, parcel: &Parcel) {
+        self.fitted.retain(|fitted| fitted.tree != parcel.tree);
+        let (bin, env) = (parcel.bin.clone(), parcel.env.clone());
+        self.fitted.push(Fitted { tree: parcel.tree.clone(), bin, env });
+    }
+
+    /// Fills in `bin` and `env` of what is there, and forgets what is not.
+    pub fn fit(&mut self, present: &mut Present) {
+        self.fitted.retain(|fitted| present.tree(&fitted.tree).is_some());
+        for tree in &mut present.trees {
+            let Some(fitted) = self.fitted.iter().find(|fitted| fitted.tree == tree.id) else { continue };
+            let folder = |name: &String| if name == "." { tree.path.clone() } else { format!("{}/{name}", tree.path) };
+            tree.bin = fitted.bin.iter().map(folder).collect();
+            tree.env = fitted.env.iter().map(|(k, v)| (k.clone(), v.replace("{root}", &tree.path))).collect();
+        }
+    }
+
     /// `version` has just been replaced as the active one.
     pub fn note_replaced(&mut self, family: &Family, version: &str) {
         self.forget(family, version);
@@ -89,7 +116,7 @@ mod tests {
             path: String::new(),
             bytes: 0,
             files: 0,
-            sha256: String::new(),
+            sha256: crate::model::catalog::Digest([0; 32]),
             bin: Vec::new(),
             env: BTreeMap::new(),
             verified: true,

@@ -1,9 +1,10 @@
 //! What can be asked of the installer, and which orders stand in each other's way.
-use super::plan::Plan;
+use super::plan::{Plan, Step};
 use crate::model::{
     install::{Family, Present, TreeId, Wanted},
     operation::OperationKind,
 };
+use crate::policy::catalog::choose::{begins_with, compare};
 use serde::{Deserialize, Serialize};
 
 /// What is to be so in the end. Each can be carried out twice with the result of once, so that a killed agent goes on.
@@ -28,7 +29,7 @@ pub enum Order {
     Verify {
         tree: TreeId,
     },
-    /// Installed anew from the artifact server, whatever is there.
+    /// As it was installed; anew from the artifact server if it cannot be mended.
     Repair {
         tree: TreeId,
     },
@@ -61,7 +62,7 @@ impl Order {
         }
     }
 
-    /// What has to be looked up at the artifact server before it can be planned.
+    /// What to look up at the artifact server where what is here does not suffice.
     pub fn want(&self) -> Option<Wanted> {
         match self {
             Order::Ensure { wanted, .. } => Some(wanted.clone()),
@@ -83,9 +84,9 @@ impl Order {
                 Some(Plan::activate(tree, present.active(&tree.family).map(str::to_owned)))
             }
             Order::Remove { tree } => Some(Plan::remove(tree, present.is_active(tree))),
-            Order::Verify { tree } => Some(Plan::only(super::plan::Step::Verify(tree.clone()))),
-            Order::Repair { .. } => None,
-            Order::Collect => Some(Plan::only(super::plan::Step::Collect { superseded })),
+            Order::Verify { tree } => Some(Plan::only(Step::Verify(tree.clone()))),
+            Order::Repair { tree } => Some(Plan::mend(tree, None)),
+            Order::Collect => Some(Plan::only(Step::Collect { superseded })),
         }
     }
 
@@ -149,15 +150,11 @@ pub fn satisfying(wanted: &Wanted, present: &Present) -> Option<TreeId> {
         let active = family.version(present.active(&family)?);
         return present.tree(&active).map(|tree| tree.id.clone());
     };
-    let longer = format!("{version}.");
-    let fits = |v: &str| v == version || v.starts_with(&longer);
-    let there = present.trees.iter().map(|tree| &tree.id).filter(|id| id.family == family && fits(&id.version));
-    there.max_by_key(|id| (id.version == version, numbers(&id.version))).cloned()
-}
-
-/// `22.11.0` → [22, 11, 0]: versions are compared as numbers, not as text.
-fn numbers(version: &str) -> Vec<u64> {
-    version.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
+    let fits = |id: &&TreeId| id.family == family && begins_with(&id.version, &version);
+    let there = present.trees.iter().map(|tree| &tree.id).filter(fits);
+    there
+        .max_by(|a, b| (a.version == version).cmp(&(b.version == version)).then(compare(&a.version, &b.version)))
+        .cloned()
 }
 
 /// Is the active version to change, and from which?
