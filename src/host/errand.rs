@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, BufReader, Interest, unix::AsyncFd},
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
     sync::mpsc,
 };
@@ -142,7 +142,7 @@ async fn listen(pipe: impl AsyncRead + Unpin, lines: mpsc::Sender<String>) {
 /// An errand and all it started; on drop, whatever is left of it is killed.
 struct Everything {
     leader: Identity,
-    handle: AsyncFd<PidFd>,
+    handle: PidFd,
 }
 
 impl Everything {
@@ -151,13 +151,13 @@ impl Everything {
         let gone = || io::Error::other("it is gone already");
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(gone)?;
         let leader = Identity::of(pid)?.ok_or_else(gone)?;
-        let handle = AsyncFd::with_interest(PidFd::open(&leader)?.ok_or_else(gone)?, Interest::READABLE)?;
+        let handle = PidFd::open(&leader)?.ok_or_else(gone)?;
         Ok(Everything { leader, handle })
     }
 
     /// Resolves when the leader has ended; it is not reaped by this.
     async fn led(&self) -> io::Result<()> {
-        self.handle.readable().await.map(|mut guard| guard.retain_ready())
+        self.handle.gone().await
     }
 }
 

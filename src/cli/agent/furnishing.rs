@@ -141,7 +141,7 @@ impl Furnisher {
         }
         match self.installer.ensure(extra.wanted.clone(), false, HOLDER).await {
             Err(Denied::Refused(why)) => {
-                tracing::info!(file = extra.to, %why, "the artifact server does not have it");
+                tracing::info!(file = extra.to, why = in_words(why), "the artifact server does not have it");
                 return Ok(());
             }
             Err(other) => return Err(format!("{}: {other:?}", extra.to)),

@@ -19,13 +19,12 @@ use crate::{
         failpoint,
         keeper_client::{KeeperClient, Plan},
         keeping::Keeping,
-        machine, probe, server_root,
+        probe,
         store::{Store, StoreError},
     },
     model::{
         console::{Epoch, LogRange},
         crash::CrashReport,
-        game::{ConfigBody, Games},
         ids::{OperationId, RunId},
         refusal::Refusal,
         settings::Settings,
@@ -38,7 +37,6 @@ use crate::{
             effect::{Ended, Probing, Record},
             fact::Recollection,
         },
-        launch,
         readiness::Answer,
     },
 };
