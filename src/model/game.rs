@@ -74,6 +74,10 @@ pub struct Variant {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InstallRule {
+    /// On the artifact server; `None`: where files of games lie by convention.
+    pub path: Option<String>,
+    /// The version of a body that names none.
+    pub version: Option<String>,
     /// The name that an artifact of one file gets in the server root.
     pub file: Option<String>,
     /// Run once for each artifact, in the server root and as the server's account: what makes a server of it.

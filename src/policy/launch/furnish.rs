@@ -18,7 +18,7 @@ pub fn furnishing(
     settings: &Settings,
 ) -> Result<Furnishing, Refusal> {
     let rule = rule(choice);
-    let source = source(body, choice);
+    let source = source(body, choice, &rule);
     Ok(Furnishing {
         runtime: choice.game.runtime.as_ref().and_then(|rule| runtime::wanted(rule, body, machine)),
         unclear: source.as_ref().err().cloned(),
@@ -36,6 +36,8 @@ fn rule(choice: &Choice<'_>) -> InstallRule {
     let mut rule = choice.game.install.clone().unwrap_or_default();
     let Some(own) = choice.variant.map(|variant| variant.install.clone()) else { return rule };
     rule.file = own.file.or(rule.file);
+    rule.path = own.path.or(rule.path);
+    rule.version = own.version.or(rule.version);
     if !own.run.is_empty() {
         rule.run = own.run;
     }
@@ -45,19 +47,16 @@ fn rule(choice: &Choice<'_>) -> InstallRule {
 }
 
 /// `Ok(None)`: this game is not installed from artifacts.
-fn source(body: &ConfigBody, choice: &Choice<'_>) -> Result<Option<Wanted>, String> {
+fn source(body: &ConfigBody, choice: &Choice<'_>, rule: &InstallRule) -> Result<Option<Wanted>, String> {
     if body.artifact_path.is_none() && choice.game.install.is_none() {
         return Ok(None);
     }
-    let version = match (&body.version, &body.artifact_path) {
-        (Some(version), _) => version.clone(),
-        (None, Some(path)) => version_in(path),
-        (None, None) => {
-            return Err(format!("which version of {} is wanted? Name it in /config as \"version\"", choice.game.id));
-        }
-    };
-    let variant = choice.folder().to_owned();
-    Ok(Some(Wanted::GameFiles { game: choice.game.id.clone(), variant, version, path: body.artifact_path.clone() }))
+    let game = choice.game.id.clone();
+    let named = body.version.clone().or_else(|| body.artifact_path.as_deref().map(version_in));
+    let unclear = || format!("which version of {game} is wanted? Name it in /config as \"version\"");
+    let version = named.or_else(|| rule.version.clone()).ok_or_else(unclear)?;
+    let path = body.artifact_path.clone().or_else(|| rule.path.clone());
+    Ok(Some(Wanted::GameFiles { game, variant: choice.folder().to_owned(), version, path }))
 }
 
 /// `minecraft/paper/1.21.4/server.jar` is of version `1.21.4`; `games/squid-1.12.tar.gz` goes by its own name.
