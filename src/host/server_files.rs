@@ -172,7 +172,13 @@ fn drop_superseded(root: &Beneath, was: &Placed, now: &Placed, changes: &mut Cha
 }
 
 /// Puts a single file in place if nobody ever did so and no file of that name is there.
-pub fn place_once(root: &Beneath, tree: &Path, manifest: &Manifest, to: &str, was: &mut Placed) -> Result<bool, FilesError> {
+pub fn place_once(
+    root: &Beneath,
+    tree: &Path,
+    manifest: &Manifest,
+    to: &str,
+    was: &mut Placed,
+) -> Result<bool, FilesError> {
     let fault = |source| FilesError { path: to.into(), what: "put in place", source };
     let only = manifest.entries.iter().find_map(|(path, record)| match record {
         Record::File { sha256, mode, .. } => Some((path, *sha256, *mode)),

@@ -14,11 +14,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// The workload, and what of the body is secret. `drawn`: the secret drawn by lot for this body before, if it was.
-pub fn resolve(
-    body: Value,
-    settings: &Settings,
-    drawn: Option<String>,
-) -> Result<(Resolved, Vec<String>), Refusal> {
+pub fn resolve(body: Value, settings: &Settings, drawn: Option<String>) -> Result<(Resolved, Vec<String>), Refusal> {
     let seen = Seen::of(&body, settings, drawn)?;
     let resolved = launch::resolve(&seen.read, &seen.games, &seen.machine, settings)?;
     let secrets = secrets(&seen.read);

@@ -27,7 +27,9 @@ pub fn write_lines(root: &Beneath, lines: &Lines) -> Result<bool, LinesError> {
             match read {
                 Ok(bytes) if bytes as u64 <= LARGEST => text,
                 Ok(_) => return Err(LinesError::NotText(lines.file.clone())),
-                Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(LinesError::NotText(lines.file.clone())),
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                    return Err(LinesError::NotText(lines.file.clone()));
+                }
                 Err(e) => return Err(fault(e)),
             }
         }
@@ -83,7 +85,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn lines(set: &[(&str, &str)], once: &[(&str, &str)]) -> Lines {
-        let map = |rows: &[(&str, &str)]| rows.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect::<BTreeMap<_, _>>();
+        let map =
+            |rows: &[(&str, &str)]| rows.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect::<BTreeMap<_, _>>();
         Lines { file: "server.properties".into(), set: map(set), once: map(once) }
     }
 

@@ -112,7 +112,10 @@ fn the_next_version_replaces_what_is_ours_and_drops_what_is_gone() {
     fs::create_dir(case.root.path().join("world")).unwrap();
     case.write("world/level.dat", "precious");
     let changes = case.ships(&[("server.js", "2"), ("server.properties", "b")]).place();
-    assert_eq!((changes.placed, changes.removed), (vec!["server.js".to_owned(), "server.properties".to_owned()], vec!["old.js".to_owned()]));
+    assert_eq!(
+        (changes.placed, changes.removed),
+        (vec!["server.js".to_owned(), "server.properties".to_owned()], vec!["old.js".to_owned()])
+    );
     assert_eq!((case.read("touched.js"), case.read("world/level.dat")), ("mine".into(), "precious".into()));
     assert_eq!(case.read("server.properties"), "b", "nobody had edited it");
 }
@@ -133,7 +136,8 @@ fn an_extra_is_placed_once_and_never_again() {
     case.ships(&[("fabric-api.jar", "api")]);
     let root = Beneath::open(case.root.path(), &accounts::own().unwrap()).unwrap();
     let manifest = case.manifest();
-    let mut once = |placed: &mut Placed| place_once(&root, case.tree.path(), &manifest, "mods/fabric-api.jar", placed).unwrap();
+    let once =
+        |placed: &mut Placed| place_once(&root, case.tree.path(), &manifest, "mods/fabric-api.jar", placed).unwrap();
     let mut placed = Placed::default();
     assert!(once(&mut placed));
     assert_eq!(fs::read_to_string(case.root.path().join("mods/fabric-api.jar")).unwrap(), "api");

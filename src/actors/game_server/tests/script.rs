@@ -261,7 +261,11 @@ impl World for Here {
         })
     }
 
-    fn prepare(&self, config: Arc<Resolved>, progress: Progress) -> BoxFuture<'static, Result<Arc<WorkloadSpec>, String>> {
+    fn prepare(
+        &self,
+        config: Arc<Resolved>,
+        progress: Progress,
+    ) -> BoxFuture<'static, Result<Arc<WorkloadSpec>, String>> {
         self.0.called("prepare");
         let result = self.0.mood().prepare.clone();
         Box::pin(async move {
