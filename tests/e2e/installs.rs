@@ -2,7 +2,7 @@
 //! repaired, upgraded. Java is the real one; the Minecraft servers are small ones of the tests' own
 //! (`tests/real/ping-server`), because the real ones may not be shipped.
 use crate::{
-    it::support::{Agent, Sandbox, eventually},
+    it::support::{Agent, Sandbox},
     parts::{jar, part, runtime},
     play::{PATIENCE, free_port},
 };
@@ -25,7 +25,8 @@ impl Shop {
     fn open(sandbox: &Sandbox) -> Shop {
         let store = sandbox.root().with_file_name("store");
         fs::create_dir(&store).unwrap();
-        let mut serving = zlh(&store).args(["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut serving =
+            zlh(&store).args(["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(serving.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().rsplit(' ').next().unwrap().to_owned();
@@ -65,29 +66,33 @@ fn root_of(sandbox: &Sandbox, game: &str) -> PathBuf {
 }
 
 /// Sends a body and waits for the state it must lead to.
-fn configure(agent: &Agent, body: &Value, state: &str) -> Value {
-    let answer = agent.post("/config", body);
-    assert_eq!(answer.status, 202, "{}", answer.body());
-    settle(agent, state)
+async fn configure(agent: &Agent, body: &Value, state: &str) -> Value {
+    agent.configure(body).await;
+    settle(agent, state).await
 }
 
-fn settle(agent: &Agent, state: &str) -> Value {
+async fn settle(agent: &Agent, state: &str) -> Value {
     let ended = |status: &Value| status["state"] == state || status["state"] == "error";
-    let status = eventually(PATIENCE, || Some(agent.get("/status").json()).filter(ended));
+    let status = agent.until(&format!("state {state}, or an error"), PATIENCE, ended).await;
     assert_eq!(status["state"], state, "{status:#}");
     status
 }
 
-#[test]
-fn paper_comes_with_its_java_and_is_repaired_and_upgraded() {
+async fn stop(agent: &Agent) {
+    let reply = agent.post("/stop?wait=60s").await;
+    assert_eq!(reply.status.as_u16(), 204, "{reply:?}");
+}
+
+#[tokio::test]
+async fn paper_comes_with_its_java_and_is_repaired_and_upgraded() {
     let sandbox = Sandbox::new();
     let shop = Shop::open(&sandbox);
     shop.add("game-java", "21", &runtime("jre-21"));
     shop.add("minecraft/paper", "1.21.4", &jar("server.jar"));
     let (agent, port) = (agent(&sandbox, &shop), free_port());
-    let status = configure(&agent, &minecraft("paper", "1.21.4", port), "running");
+    let status = configure(&agent, &minecraft("paper", "1.21.4", port), "running").await;
     assert_eq!(status["readySource"], "minecraft_ping");
-    let log = agent.get("/console/log?from=0").body();
+    let log = agent.get("/console/log?from=0").await.body;
     assert!(log.contains("on Java 21."), "the installed one, not the machine's:\n{log}");
 
     let root = root_of(&sandbox, "minecraft/paper");
@@ -95,9 +100,9 @@ fn paper_comes_with_its_java_and_is_repaired_and_upgraded() {
     assert_eq!(read("eula.txt"), "eula=true\n");
     fs::write(root.join("server.properties"), "#mine\npvp=false\nserver-port=1\n").unwrap();
     fs::write(root.join("server.jar"), "damaged").unwrap();
-    assert_eq!(agent.post("/restart", &Value::Null).status, 202);
-    eventually(PATIENCE, || (agent.get("/status").json()["operationInProgress"] == false).then_some(()));
-    settle(&agent, "running");
+    assert_eq!(agent.post("/restart").await.status.as_u16(), 202);
+    let over = |status: &Value| status["operationInProgress"] == false && status["state"] == "running";
+    agent.until("restarted", PATIENCE, over).await;
     assert_eq!(read("server.properties"), format!("#mine\npvp=false\nserver-port={port}\n"));
     assert_eq!(fs::read(root.join("server.jar")).unwrap(), fs::read(jar("server.jar")).unwrap(), "repaired");
     assert_eq!(read("world/level.dat"), "saved");
@@ -105,16 +110,16 @@ fn paper_comes_with_its_java_and_is_repaired_and_upgraded() {
     let next = sandbox.root().with_file_name("next.jar");
     fs::write(&next, [fs::read(jar("server.jar")).unwrap(), b"\n".to_vec()].concat()).unwrap();
     shop.add("minecraft/paper", "1.21.5", &next);
-    assert_eq!(agent.post("/stop?wait=60s", &Value::Null).status, 204);
-    configure(&agent, &minecraft("paper", "1.21.5", port), "running");
+    stop(&agent).await;
+    configure(&agent, &minecraft("paper", "1.21.5", port), "running").await;
     assert_eq!(fs::read(root.join("server.jar")).unwrap(), fs::read(&next).unwrap(), "upgraded");
     assert_eq!(read("world/level.dat"), "saved", "the world is the owner's");
-    assert_eq!(agent.post("/stop?wait=60s", &Value::Null).status, 204);
+    stop(&agent).await;
     assert!(agent.terminate().success());
 }
 
-#[test]
-fn forge_is_made_by_its_own_installer_and_fabric_finds_its_mods() {
+#[tokio::test]
+async fn forge_is_made_by_its_own_installer_and_fabric_finds_its_mods() {
     let sandbox = Sandbox::new();
     let shop = Shop::open(&sandbox);
     shop.add("game-java", "21", &runtime("jre-21"));
@@ -123,51 +128,52 @@ fn forge_is_made_by_its_own_installer_and_fabric_finds_its_mods() {
     let beside = shop.store.join("minecraft/fabric/1.21.4");
     fs::write(beside.join("fabric-api.jar"), "api").unwrap();
     let (agent, port) = (agent(&sandbox, &shop), free_port());
-    configure(&agent, &minecraft("forge", "1.20.6", port), "running");
+    configure(&agent, &minecraft("forge", "1.20.6", port), "running").await;
     let forge = root_of(&sandbox, "minecraft/forge");
     assert!(forge.join("libraries/net/minecraftforge/forge/1.20.1-47.2.0/unix_args.txt").exists());
-    assert_eq!(agent.post("/stop?wait=60s", &Value::Null).status, 204);
+    stop(&agent).await;
 
-    configure(&agent, &minecraft("fabric", "1.21.4", free_port()), "running");
+    configure(&agent, &minecraft("fabric", "1.21.4", free_port()), "running").await;
     let fabric = root_of(&sandbox, "minecraft/fabric");
     assert!(fabric.join("fabric-server.jar").exists(), "the name its launcher needs");
     assert_eq!(fs::read_to_string(fabric.join("mods/fabric-api.jar")).unwrap(), "api");
     assert!(!fabric.join("mods/fabricproxy-lite.jar").exists(), "the artifact server has none");
-    assert_eq!(agent.post("/stop?wait=60s", &Value::Null).status, 204);
+    stop(&agent).await;
     assert!(agent.terminate().success());
 }
 
-#[test]
-fn an_installer_that_fails_shows_its_last_words() {
+#[tokio::test]
+async fn an_installer_that_fails_shows_its_last_words() {
     let sandbox = Sandbox::new();
     let shop = Shop::open(&sandbox);
     shop.add("game-java", "21", &runtime("jre-21"));
     // A server is no installer: it ends with an exception about the EULA's file or a port, not with a server root.
     shop.add("minecraft/neoforge", "1.21.4", &jar("server.jar"));
     let agent = agent(&sandbox, &shop);
-    let status = configure(&agent, &minecraft("neoforge", "1.21.4", free_port()), "error");
+    let status = configure(&agent, &minecraft("neoforge", "1.21.4", free_port()), "error").await;
     let why = status["error"].as_str().unwrap();
     assert!(why.contains("lacks") && why.contains("unix_args.txt"), "{why}");
     assert!(agent.terminate().success());
 }
 
-#[test]
-fn flying_squid_is_installed_from_an_archive() {
+#[tokio::test]
+async fn flying_squid_is_installed_from_an_archive() {
     let sandbox = Sandbox::new();
     let shop = Shop::open(&sandbox);
     shop.add("flying-squid/default", "1.12.0", &part("SQUID"));
     shop.add("node", "20", &runtime("node-20"));
     let agent = agent(&sandbox, &shop);
-    let body = json!({"vmid": 1, "game": "flying-squid", "version": "1.12.0", "ports": [free_port()], "memory_mb": 512});
-    let status = configure(&agent, &body, "running");
+    let body =
+        json!({"vmid": 1, "game": "flying-squid", "version": "1.12.0", "ports": [free_port()], "memory_mb": 512});
+    let status = configure(&agent, &body, "running").await;
     assert_eq!(status["readySource"], "minecraft_ping");
-    assert_eq!(agent.post("/stop?wait=60s", &Value::Null).status, 204);
+    stop(&agent).await;
     assert!(agent.terminate().success());
 }
 
 /// SteamCMD itself fetches from the internet only: a script of its calling convention stands in for it.
-#[test]
-fn a_game_of_steam_is_fetched_by_steamcmd_into_its_root() {
+#[tokio::test]
+async fn a_game_of_steam_is_fetched_by_steamcmd_into_its_root() {
     let sandbox = Sandbox::new();
     let shop = Shop::open(&sandbox);
     let folder = sandbox.root().with_file_name("steamcmd");
@@ -179,12 +185,19 @@ fn a_game_of_steam_is_fetched_by_steamcmd_into_its_root() {
     fs::write(folder.join("steamcmd.sh"), script).unwrap();
     let archive = shop.store.join("steam/steamcmd_linux.tar.gz");
     fs::create_dir(archive.parent().unwrap()).unwrap();
-    let packed = Command::new("tar").arg("-czf").arg(&archive).arg("--mode=755").arg("-C").arg(&folder).arg("steamcmd.sh").status();
+    let packed = Command::new("tar")
+        .arg("-czf")
+        .arg(&archive)
+        .arg("--mode=755")
+        .arg("-C")
+        .arg(&folder)
+        .arg("steamcmd.sh")
+        .status();
     assert!(packed.unwrap().success());
     let agent = agent(&sandbox, &shop);
     let body = json!({"vmid": 1, "game": "garrysmod", "ports": [free_port()], "memory_mb": 1024,
         "ready": {"kind": "log", "pattern": "^server -norestart"}});
-    configure(&agent, &body, "running");
-    assert_eq!(agent.post("/stop?wait=60s", &Value::Null).status, 204);
+    configure(&agent, &body, "running").await;
+    stop(&agent).await;
     assert!(agent.terminate().success());
 }
