@@ -115,6 +115,8 @@ pub struct Game {
     pub max_processes: u32,
     /// Less free space than this where the server root lies: no start.
     pub min_disk_free_bytes: u64,
+    /// Preparing a start (which may install things) without any sign of progress for this long has failed.
+    pub prepare_patience: Duration,
     /// Start the saved workload when the agent starts after a reboot and it was meant to run.
     pub autostart: bool,
 }
@@ -267,7 +269,13 @@ impl Default for Settings {
                 columns: 200,
                 rows: 24,
             },
-            game: Game { user: "game".into(), max_processes: 4096, min_disk_free_bytes: 64 << 20, autostart: true },
+            game: Game {
+                user: "game".into(),
+                max_processes: 4096,
+                min_disk_free_bytes: 64 << 20,
+                prepare_patience: s(600),
+                autostart: true,
+            },
             install: Install::default(),
             limits: Limits::default(),
             status: Status { interval: s(5) },
