@@ -15,7 +15,10 @@
 //!
 //! I do not: move bytes (the [`Workshop`] does, in threads of its own), choose versions (`policy::catalog` does), or know
 //! what an installed thing is for.
+mod following;
 mod perform;
+#[cfg(test)]
+mod tests;
 pub mod workshop;
 
 use crate::{
@@ -28,7 +31,7 @@ use crate::{
     model::{
         ids::OperationId,
         install::{Family, Present, Tree, TreeId, User, Wanted},
-        operation::{Operation, OperationState},
+        operation::Operation,
         refusal::Refusal,
         settings::Settings,
     },
@@ -131,44 +134,6 @@ impl Installer {
         self.order(Order::Ensure { wanted, activate }, holder).await
     }
 
-    /// [`Installer::ensure`] and its end: the tree, or why there is none. `progress` hears every step.
-    pub async fn install(
-        &self,
-        wanted: Wanted,
-        activate: bool,
-        holder: &str,
-        progress: &Progress,
-    ) -> Result<Tree, String> {
-        let accepted = self.ensure(wanted.clone(), activate, holder).await.map_err(|denied| told(&wanted, &denied))?;
-        if let Some(operation) = accepted.operation {
-            self.outcome(&operation, progress).await?;
-        }
-        let present = self.present();
-        let found = satisfying(&wanted, &present).and_then(|id| present.tree(&id).cloned());
-        found.ok_or_else(|| format!("{wanted} was installed and is gone again"))
-    }
-
-    /// Follows an operation to its end; also across the actor's own restarts.
-    pub async fn outcome(&self, operation: &OperationId, progress: &Progress) -> Result<(), String> {
-        let mut seen = self.seen.subscribe();
-        loop {
-            let now = seen.borrow_and_update().clone();
-            let found = now.operations.iter().find(|o| o.id == *operation);
-            match found.map(|o| (o.state, o)) {
-                Some((OperationState::Done, _)) => return Ok(()),
-                Some((state, o)) if state.is_final() => {
-                    return Err(o.error.clone().unwrap_or_else(|| "it was superseded".into()));
-                }
-                Some((_, o)) => progress(&o.step, o.progress),
-                None if now.awake => return Err(format!("nothing is known of operation {operation} any more")),
-                None => {}
-            }
-            if seen.changed().await.is_err() {
-                return Err("the installer is gone".into());
-            }
-        }
-    }
-
     pub async fn activate(&self, tree: TreeId, holder: &str) -> Result<Accepted, Denied> {
         self.order(Order::Activate { tree }, holder).await
     }
@@ -258,6 +223,7 @@ impl Installer {
             };
             match answer {
                 Err(Denied::Refused(Refusal::Recovering)) if Instant::now() < deadline => {}
+                Err(Denied::Gone) if self.slot.current().is_none() && Instant::now() < deadline => {}
                 answer => return answer,
             }
         }
@@ -265,20 +231,6 @@ impl Installer {
 
     fn by(&self, holder: &str) -> By {
         By { id: self.workshop.operation_id(), holder: holder.to_owned() }
-    }
-}
-
-/// A denial as a sentence, for who waits for the outcome alone.
-fn told(wanted: &Wanted, denied: &Denied) -> String {
-    match denied {
-        Denied::Refused(Refusal::Unusable { field, detail }) => {
-            format!("{wanted} cannot be installed: {field}: {detail}")
-        }
-        Denied::Refused(Refusal::OperationInProgress { holder, .. }) => {
-            format!("{wanted} cannot be installed while operation {holder} is under way")
-        }
-        Denied::Refused(refusal) => format!("{wanted} cannot be installed now: {}", refusal.code()),
-        Denied::Busy | Denied::Gone => format!("{wanted} cannot be installed: the installer did not answer"),
     }
 }
 

@@ -111,6 +111,7 @@ static TABLE: &[Setting] = settings! {
     "game.max_processes", "Processes and threads a server may have.", |x| Slot::Count(&mut x.game.max_processes, 16..=4_194_304);
     "game.min_disk_free_bytes", "Less free space than this where the server lies: no start.", |x| Slot::Size(&mut x.game.min_disk_free_bytes, 0..=1 << 50);
     "game.accept_eula", "The operator accepts the licences of games that ask for it in a file (Minecraft's eula.txt).", |x| Slot::Flag(&mut x.game.accept_eula);
+    "game.prepare_patience", "Preparing a start (which may install things) without any sign of progress for this long has failed.", |x| Slot::Time(&mut x.game.prepare_patience, ms(100)..=DAY);
     "game.autostart", "Start the server with the agent after a reboot, if it was meant to run.", |x| Slot::Flag(&mut x.game.autostart);
 
     "install.max_entries", "Names one archive may hold.", |x| Slot::Count(&mut x.install.max_entries, 1..=10_000_000);

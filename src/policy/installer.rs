@@ -1,7 +1,7 @@
 //! The mind of the installer: orders and facts in, effects out. No clock, no I/O, no locks.
 //!
 //! ```text
-//!  order ─► saving ─► queued ─► consulting ─► stepping ─────────► surveying ─► done
+//!  order ─► saving ─► queued ─► consulting ─► stepping ─────────► surveying ─► done     (noting: a save before a step)
 //!             │          ▲         │   ▲          │ failed, cancelled   ▲
 //!             │ not      │ another │   │ damaged  ▼                     │
 //!             ▼ saved    └─has it──┘   └──────  undoing ────────────────┘
@@ -241,7 +241,7 @@ impl Machine {
     pub fn on_fact(&mut self, now: Now, fact: Fact) -> Vec<Effect> {
         match fact {
             Fact::Recalled(ticket, result) => self.on_recalled(ticket, result),
-            Fact::Stored(ticket, result) => self.on_stored(now, ticket, &result),
+            Fact::Stored(ticket, result) => self.on_saved(now, ticket, &result),
             Fact::Surveyed(ticket, result) => self.on_surveyed(now, ticket, result),
             Fact::Consulted(ticket, result) => self.on_consulted(now, ticket, result),
             Fact::Progressed { ticket, text, share } => self.on_progressed(now, ticket, &text, share),
@@ -302,18 +302,6 @@ impl Machine {
             self.memory.orders.insert(id.clone(), pending.clone());
             let asked = self.save();
             self.jobs.insert(id, Job::new(pending.order, asked));
-        }
-    }
-
-    fn on_stored(&mut self, now: Now, ticket: Ticket, result: &Result<(), String>) {
-        let waiting = |job: &Job| matches!(job.stage, Stage::Saving(asked) if asked == ticket);
-        let asked: Vec<OperationId> =
-            self.jobs.iter().filter(|(_, job)| waiting(job)).map(|(id, _)| id.clone()).collect();
-        for id in asked {
-            match result {
-                Ok(()) => self.enter(&id, Stage::Queued),
-                Err(why) => self.end(now, &id, Outcome::Failed(format!("what was asked could not be saved: {why}"))),
-            }
         }
     }
 

@@ -3,11 +3,12 @@
 //! Whatever takes time runs in a task that reports exactly one fact, also if it panics, is cut off or is cancelled.
 use super::{GameServerActor, Message, State};
 use crate::{
+    actors::pace::while_it_moves,
     host::keeping::{Alive, Discovery, EventSink, KeeperEvent, KeepingError, LaunchStep, Scope},
     model::{ids::RunId, workload::WorkloadSpec},
     policy::{
         game_server::{
-            LAUNCH_WITHIN, PREPARE_WITHIN,
+            LAUNCH_WITHIN,
             command::Resolved,
             effect::{Aim, Effect, Ended, Probing, Record},
             fact::{Born, Chance, Fact, Found, LaunchFailure, Reply, RunFact, Ticket},
@@ -18,7 +19,7 @@ use crate::{
 };
 use ractor::ActorRef;
 use std::{future::Future, sync::Arc, time::Duration};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// Outer limits of verbs that have none of their own in the machine.
 const RECALL_WITHIN: Duration = Duration::from_secs(30);
@@ -82,19 +83,21 @@ impl GameServerActor {
         });
     }
 
+    /// May install things: held to a pace, not to a total.
     fn prepare(&self, me: &ActorRef<Message>, state: &mut State, ticket: Ticket, config: Arc<Resolved>) {
         let answer = move |result| Fact::Reply(ticket, Reply::Prepared(result));
-        let (to, signs) = (me.clone(), Arc::new(Notify::new()));
-        let sign = signs.clone();
+        let (to, patience) = (me.clone(), self.settings.game.prepare_patience);
+        let (pulse, signs) = watch::channel(());
         let progress = Arc::new(move |step: &str, progress: Option<f64>| {
-            sign.notify_one();
+            pulse.send_replace(());
             tell(&to, Fact::Reply(ticket, Reply::Progressed { step: step.to_owned(), progress }));
         });
         let prepared = self.world.prepare(config, progress);
-        let patience = self.settings.install.patience;
-        let stuck = answer(Err(lost(patience)));
-        state.ask(me, PREPARE_WITHIN, answer(Err(lost(PREPARE_WITHIN))), async move {
-            while_it_shows_signs(prepared, &signs, patience).await.map_or(stuck, answer)
+        let report = Report { me: me.clone(), lost: Some(answer(Err(lost(patience)))) };
+        state.tasks.spawn(async move {
+            if let Some(result) = while_it_moves(prepared, signs, patience).await {
+                report.tell(answer(result));
+            }
         });
     }
 
@@ -186,18 +189,6 @@ impl State {
                 report.tell(fact);
             }
         });
-    }
-}
-
-/// A large install may take an hour; what counts is that it gets on. `None`: no sign of life for `patience`.
-async fn while_it_shows_signs<T>(work: impl Future<Output = T>, signs: &Notify, patience: Duration) -> Option<T> {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return Some(done),
-            () = signs.notified() => {}
-            () = tokio::time::sleep(patience) => return None,
-        }
     }
 }
 

@@ -4,7 +4,10 @@ use super::{
     InstallerActor, Message, State,
     workshop::{Line, Unmet},
 };
-use crate::policy::installer::{Effect, Fact, Failure, Ticket, plan::Step};
+use crate::{
+    actors::pace::while_it_moves,
+    policy::installer::{Effect, Fact, Failure, Ticket, plan::Step},
+};
 use futures_util::future::BoxFuture;
 use ractor::ActorRef;
 use std::{
@@ -108,33 +111,25 @@ impl InstallerActor {
     }
 }
 
-/// The work's own outcome, or why it was cut off.
+/// The work's own outcome, or why it was cut off. What is told to end gets some time for that.
 async fn paced<T>(
     mut work: BoxFuture<'static, Result<T, Failure>>,
-    mut signs: watch::Receiver<()>,
+    signs: watch::Receiver<()>,
     patience: Duration,
     stop: &CancellationToken,
 ) -> Result<T, Failure> {
-    loop {
-        let sign = async {
-            if signs.changed().await.is_err() {
-                std::future::pending::<()>().await; // nobody can show progress any more: patience decides
-            }
-        };
-        tokio::select! {
-            biased;
-            outcome = &mut work => return outcome,
-            () = stop.cancelled() => break,
-            shown = timeout(patience, sign) => if shown.is_err() {
-                stop.cancel();
-                let why = format!("no progress for {} s (install.patience)", patience.as_secs());
-                _ = timeout(WIND_UP_WITHIN, work).await;
-                return Err(Failure::other(why));
-            },
-        }
-    }
+    let stalled = tokio::select! {
+        biased;
+        outcome = while_it_moves(&mut work, signs, patience) => match outcome {
+            Some(outcome) => return outcome,
+            None => Some(Failure::other(format!("no progress for {} s (install.patience)", patience.as_secs()))),
+        },
+        () = stop.cancelled() => None,
+    };
+    stop.cancel();
     let ended = timeout(WIND_UP_WITHIN, work).await;
-    ended.unwrap_or_else(|_| Err(Failure::other("it was told to end and did not")))
+    let ended = ended.unwrap_or_else(|_| Err(Failure::other("it was told to end and did not")));
+    stalled.map_or(ended, Err)
 }
 
 fn failure(unmet: Unmet) -> Failure {

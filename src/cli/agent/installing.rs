@@ -1,6 +1,7 @@
 //! What the InstallerActor asks of others, answered by this machine and its artifact server.
 mod catalogs;
 mod notes;
+mod shelves;
 mod yard;
 
 use crate::{

@@ -142,13 +142,13 @@ async fn orders_about_runtimes_reach_the_installer() {
 async fn what_the_installer_refuses_says_why() {
     let agent = Fixture::start().await;
     let users = vec![User { pid: 4121, name: "node".into() }];
-    agent.ordered.send_replace(Err(Denied::Refused(Refusal::InUse { what: "node 20".into(), users })));
+    _ = agent.ordered.send_replace(Err(Denied::Refused(Refusal::InUse { what: "node 20".into(), users })));
     let reply = agent.ask("DELETE", "/dev/runtimes/node/20").await;
     assert_eq!((reply.status, reply.problem().as_str()), (409, "in_use"));
     assert_eq!(reply.json()["users"], serde_json::json!([{"pid": 4121, "name": "node"}]));
     assert_eq!(reply.json()["detail"], "node 20 is in use by 4121 (node).");
     let absent = Refusal::NotInstalled { what: "node 19".into(), installed: vec!["20".into(), "22".into()] };
-    agent.ordered.send_replace(Err(Denied::Refused(absent)));
+    _ = agent.ordered.send_replace(Err(Denied::Refused(absent)));
     let reply = agent.post("/dev/runtimes/node/activate", r#"{"version":"19"}"#).await;
     assert_eq!((reply.status, reply.problem().as_str()), (404, "not_installed"));
     assert_eq!(reply.json()["detail"], "node 19 is not installed here; installed versions: 20, 22.");

@@ -50,6 +50,8 @@ pub(super) enum Stage {
     Saving(Ticket),
     Queued,
     Consulting(Ticket),
+    /// What the next step makes of the past is being saved before it is done.
+    Noting(Ticket, Plan),
     Stepping(Ticket, Plan),
     /// What is still to be undone, the next first; the first is under way.
     Undoing(Ticket, Vec<Step>, String),
@@ -60,7 +62,7 @@ impl Stage {
     fn awaits(&self) -> Option<Ticket> {
         match self {
             Stage::Queued => None,
-            Stage::Saving(t) | Stage::Consulting(t) | Stage::Stepping(t, _) => Some(*t),
+            Stage::Saving(t) | Stage::Consulting(t) | Stage::Noting(t, _) | Stage::Stepping(t, _) => Some(*t),
             Stage::Undoing(t, _, _) | Stage::Surveying(t, _) => Some(*t),
         }
     }
@@ -118,10 +120,53 @@ impl Machine {
     /// The present step of the plan, or the end.
     fn go(&mut self, now: Now, id: &OperationId, plan: Plan) {
         let Some(step) = plan.step().cloned() else { return self.survey(id, Outcome::Done) };
+        match self.replaces(id, &step) {
+            Some((family, was)) => {
+                self.memory.note_replaced(&family, &was);
+                let ticket = self.save();
+                self.enter(id, Stage::Noting(ticket, plan));
+            }
+            None => self.take(now, id, plan, step),
+        }
+    }
+
+    /// The version that this step takes the place of, and that a rollback goes back to.
+    fn replaces(&self, id: &OperationId, step: &Step) -> Option<(Family, String)> {
+        let Step::Point { family, version: Some(version) } = step else { return None };
+        let back = self.jobs.get(id).is_some_and(|job| matches!(job.order, Order::Rollback { .. }));
+        let was = self.present.active(family).filter(|was| was != version && !back)?;
+        Some((family.clone(), was.to_owned()))
+    }
+
+    fn take(&mut self, now: Now, id: &OperationId, plan: Plan, step: Step) {
         let ticket = self.ticket();
         self.show(now, id, &step.title(), Some(plan.progress(None)));
         self.enter(id, Stage::Stepping(ticket, plan));
         self.out.push(Effect::Do(ticket, step));
+    }
+
+    /// A save is done. Whose turn had to wait for it?
+    pub(super) fn on_saved(&mut self, now: Now, ticket: Ticket, result: &Result<(), String>) {
+        let waiting: Vec<OperationId> =
+            self.jobs.iter().filter(|(_, job)| job.stage.awaits() == Some(ticket)).map(|(id, _)| id.clone()).collect();
+        for id in waiting {
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            match (std::mem::replace(&mut job.stage, Stage::Queued), result) {
+                (Stage::Saving(_), Ok(())) => {}
+                (Stage::Saving(_), Err(why)) => {
+                    self.end(now, &id, Outcome::Failed(format!("what was asked could not be saved: {why}")));
+                }
+                (Stage::Noting(_, plan), Ok(())) => {
+                    let Some(step) = plan.step().cloned() else { continue };
+                    self.take(now, &id, plan, step);
+                }
+                (Stage::Noting(_, plan), Err(why)) => {
+                    let why = format!("what was active before could not be saved: {why}");
+                    self.give_up(now, &id, why, plan.undoing());
+                }
+                (stage, _) => job.stage = stage,
+            }
+        }
     }
 
     fn survey(&mut self, id: &OperationId, outcome: Outcome) {
@@ -202,7 +247,7 @@ impl Machine {
         let cancelled = self.jobs.get(id).is_some_and(|job| job.cancelled);
         match result {
             Ok(()) => {
-                self.note(id, &plan);
+                self.note(&plan);
                 let (undo, was_last) = (plan.undoing(), plan.is_last());
                 plan.advance();
                 match cancelled && !was_last {
@@ -249,10 +294,10 @@ impl Machine {
         }
     }
 
-    /// What was active before is remembered, what is gone forgotten; once the step that did it is done.
-    fn note(&mut self, id: &OperationId, plan: &Plan) {
+    /// What is active, how it is used, what is gone: once the step that made it so is done.
+    fn note(&mut self, plan: &Plan) {
         match plan.step().cloned() {
-            Some(Step::Point { family, version: Some(version) }) => self.note_pointed(id, &family, &version),
+            Some(Step::Point { family, version: Some(version) }) => self.note_pointed(&family, &version),
             Some(Step::Place(parcel)) => {
                 self.memory.note_placed(&parcel);
                 self.save();
@@ -265,12 +310,7 @@ impl Machine {
         }
     }
 
-    fn note_pointed(&mut self, id: &OperationId, family: &Family, version: &str) {
-        let back = self.jobs.get(id).is_some_and(|job| matches!(job.order, Order::Rollback { .. }));
-        let was = self.present.active(family).filter(|was| *was != version && !back).map(str::to_owned);
-        if let Some(was) = was {
-            self.memory.note_replaced(family, &was);
-        }
+    fn note_pointed(&mut self, family: &Family, version: &str) {
         self.memory.forget(family, version);
         self.present.current.insert(family.clone(), version.to_owned());
         self.save();
@@ -314,7 +354,7 @@ impl Machine {
         match &job.stage {
             Stage::Saving(_) | Stage::Queued => self.end(now, id, Outcome::Failed(CANCELLED.into())),
             Stage::Consulting(ticket) | Stage::Stepping(ticket, _) => self.out.push(Effect::Abort(*ticket)),
-            Stage::Undoing(..) | Stage::Surveying(..) => {}
+            Stage::Noting(..) | Stage::Undoing(..) | Stage::Surveying(..) => {}
         }
         Ok(())
     }

@@ -81,8 +81,9 @@ mod tests {
         let memory = |n: u32| {
             let wanted = Wanted::Runtime { id: "node".into(), version: n.to_string() };
             let order = Order::Ensure { wanted, activate: true };
-            let orders = [(OperationId("op".into()), Pending { order, tries: n })].into();
-            Memory { orders, ..Memory::default() }
+            let mut memory = Memory::default();
+            memory.orders.insert(OperationId("op".into()), Pending { order, tries: n });
+            memory
         };
         for n in 0..50 {
             drop(notes.save(memory(n)));

@@ -1,5 +1,5 @@
 //! Installs on this machine's disk: each step of a plan by the install engine, on threads that may wait.
-use super::catalogs::Server;
+use super::{catalogs::Server, shelves::Shelves};
 use crate::{
     actors::installer::workshop::Line,
     host::{
@@ -10,7 +10,7 @@ use crate::{
     },
     model::{
         catalog::layout,
-        install::{Family, Parcel, Present, Shelf, Tree, TreeId, User},
+        install::{Family, Parcel, Present, Shelf, TreeId, User},
         settings::Settings,
     },
     policy::installer::{Failure, Fault, plan::Step},
@@ -35,6 +35,7 @@ const NAMED: usize = 5;
 pub struct Yard {
     settings: Arc<Settings>,
     server: Server,
+    shelves: Shelves,
     /// Trees that are brought and not placed yet.
     staged: Mutex<BTreeMap<TreeId, Staged>>,
     /// Steps share it, a sweep has it alone.
@@ -43,7 +44,13 @@ pub struct Yard {
 
 impl Yard {
     pub fn new(settings: Arc<Settings>, server: Server) -> Yard {
-        Yard { settings, server, staged: Mutex::default(), gate: Arc::default() }
+        Yard {
+            shelves: Shelves::at(settings.root.clone()),
+            settings,
+            server,
+            staged: Mutex::default(),
+            gate: Arc::default(),
+        }
     }
 
     /// Everything there is. With `sweep` what killed installs left goes away first.
@@ -55,13 +62,13 @@ impl Yard {
             blocking(move || {
                 let _alone = alone;
                 yard.staged().clear();
-                yard.sweep()
+                yard.shelves.sweep()
             })
             .await?
             .map_err(|e| format!("clearing up after installs that were cut short: {e}"))?;
             self.clone().tidy().await;
         }
-        blocking(move || self.look()).await?.map_err(|e| format!("looking at what is installed: {e}"))
+        blocking(move || self.shelves.look()).await?.map_err(|e| format!("looking at what is installed: {e}"))
     }
 
     /// One step; its thread goes on to a safe end even if nobody waits any more.
@@ -101,7 +108,7 @@ impl Yard {
 
     /// Who uses a tree now.
     pub async fn users(self: Arc<Self>, tree: TreeId) -> Result<Vec<User>, String> {
-        let users = blocking(move || self.shelf(&tree.family).users(&tree.version)).await?;
+        let users = blocking(move || self.shelves.shelf(&tree.family).users(&tree.version)).await?;
         let users = users.map_err(|e| format!("looking for processes that use it: {e}"))?;
         Ok(users.seen.into_iter().map(|user| User { pid: user.pid, name: user.name }).collect())
     }
@@ -143,7 +150,7 @@ impl Yard {
         parcel: &Parcel,
         line: &Line,
     ) -> Result<(), InstallError> {
-        let target = self.place(&parcel.tree).map_err(|e| disk(self.folder(&parcel.tree.family), e))?;
+        let target = self.shelves.place(&parcel.tree).map_err(|e| disk(self.shelves.folder(&parcel.tree.family), e))?;
         let cache = self.cache();
         let job = Job {
             server,
@@ -202,7 +209,7 @@ impl Yard {
     }
 
     fn point(&self, family: &Family, version: Option<&str>) -> Result<(), Failure> {
-        let shelf = self.shelf(family);
+        let shelf = self.shelves.shelf(family);
         let pointed = match version {
             Some(version) => shelf.activate(version),
             None => unlink(shelf.folder()),
@@ -211,7 +218,7 @@ impl Yard {
     }
 
     fn verify(&self, tree: &TreeId, line: &Line) -> Result<(), Failure> {
-        let root = self.place(tree).map_err(|e| Failure::other(e.to_string()))?;
+        let root = self.shelves.place(tree).map_err(|e| Failure::other(e.to_string()))?;
         let found = install::verify(&root, &line.stop, &|progress| told(line, progress)).map_err(|e| Failure {
             // An unreadable manifest or file is damage, too.
             fault: if matches!(e, InstallError::Disk { .. }) { Fault::Damaged } else { Fault::Other },
@@ -231,8 +238,9 @@ impl Yard {
 
     /// From the archive it came from, in the cache or where it was fetched.
     fn mend(&self, tree: &TreeId, server: &ArtifactServer, line: &Line) -> Result<(), Failure> {
-        let root = self.place(tree).map_err(|e| Failure::other(e.to_string()))?;
-        let manifest = self.shelf(&tree.family).manifest(&tree.version).map_err(|e| Failure::other(e.to_string()))?;
+        let root = self.shelves.place(tree).map_err(|e| Failure::other(e.to_string()))?;
+        let manifest =
+            self.shelves.shelf(&tree.family).manifest(&tree.version).map_err(|e| Failure::other(e.to_string()))?;
         let installed = manifest.ok_or_else(|| Failure::other(format!("{tree} has no manifest")))?.installed;
         let source = installed.source.parse().map_err(|e| Failure::other(format!("{}: {e}", installed.source)))?;
         let artifact =
@@ -253,14 +261,14 @@ impl Yard {
     }
 
     fn remove(&self, tree: &TreeId) -> Result<(), Failure> {
-        let removed = self.shelf(&tree.family).remove(&tree.version, false);
+        let removed = self.shelves.shelf(&tree.family).remove(&tree.version, false);
         removed.map(drop).map_err(|e| Failure::other(e.to_string()))
     }
 
     fn collect(&self, superseded: &[TreeId], line: &Line) -> Result<(), Failure> {
         for tree in superseded {
             (line.progress)(&tree.to_string(), None);
-            match self.shelf(&tree.family).remove(&tree.version, false) {
+            match self.shelves.shelf(&tree.family).remove(&tree.version, false) {
                 Err(install::RemoveError::Io { path, source }) => {
                     return Err(Failure::other(format!("{}: {source}", path.display())));
                 }
@@ -281,88 +289,13 @@ impl Yard {
     }
 
     fn dispose(&self, stop: impl Fn() -> bool) -> io::Result<()> {
-        for family in self.families()? {
-            self.shelf(&family).empty_trash(&stop)?;
+        for family in self.shelves.families()? {
+            self.shelves.shelf(&family).empty_trash(&stop)?;
         }
         match self.cache() {
             Some(cache) => cache.trim(self.settings.install.cache_bytes).map(drop),
             None => Ok(()),
         }
-    }
-
-    fn sweep(&self) -> io::Result<()> {
-        for family in self.families()? {
-            let swept = self.shelf(&family).sweep()?;
-            if swept.unfinished + swept.restored > 0 {
-                tracing::info!(%family, swept.unfinished, swept.restored, "cleared up after installs that were cut short");
-            }
-        }
-        Ok(())
-    }
-
-    fn look(&self) -> io::Result<Present> {
-        let mut present = Present::default();
-        for family in self.families()? {
-            let shelf = self.shelf(&family);
-            for installed in shelf.versions()? {
-                present.trees.push(self.tree(family.version(&installed.label.version), installed)?);
-            }
-            if let Some(version) = shelf.active()? {
-                present.current.insert(family, version);
-            }
-        }
-        present.trees.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(present)
-    }
-
-    fn tree(&self, id: TreeId, installed: install::Installed) -> io::Result<Tree> {
-        let path = self.place(&id)?.to_string_lossy().into_owned();
-        let known = layout(&id.family.id);
-        let folder = |name: &&str| if *name == "." { path.clone() } else { format!("{path}/{name}") };
-        let bin = known.map_or(&[][..], |known| known.bin).iter().map(folder).collect();
-        let filled = |(k, v): &(&str, &str)| ((*k).to_owned(), v.replace("{root}", &path));
-        let env = known.map_or(&[][..], |known| known.env).iter().map(filled).collect();
-        let (bytes, files, sha256, verified) = (installed.bytes, installed.files, installed.sha256, installed.verified);
-        Ok(Tree { id, bytes, files, sha256, bin, env, verified, path })
-    }
-
-    /// Every folder that may hold versions.
-    fn families(&self) -> io::Result<Vec<Family>> {
-        let mut families = Vec::new();
-        for shelf in [Shelf::Runtimes, Shelf::Services, Shelf::Games] {
-            let entries = match fs::read_dir(self.shelf_folder(shelf)) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                other => other?,
-            };
-            for entry in entries {
-                let entry = entry?;
-                let id =
-                    entry.file_name().to_str().and_then(|id| crate::model::catalog::id(id).ok().map(str::to_owned));
-                let is_folder = entry.file_type()?.is_dir();
-                families.extend(id.filter(|_| is_folder).map(|id| Family { shelf, id }));
-            }
-        }
-        Ok(families)
-    }
-
-    fn shelf_folder(&self, shelf: Shelf) -> PathBuf {
-        self.settings.root.join(match shelf {
-            Shelf::Runtimes => "opt/zlh/runtimes",
-            Shelf::Services => "opt/zlh/services",
-            Shelf::Games => "opt/zlh/artifacts",
-        })
-    }
-
-    fn folder(&self, family: &Family) -> PathBuf {
-        self.shelf_folder(family.shelf).join(&family.id)
-    }
-
-    fn shelf(&self, family: &Family) -> install::Shelf {
-        install::Shelf::at(self.folder(family))
-    }
-
-    fn place(&self, tree: &TreeId) -> io::Result<PathBuf> {
-        self.shelf(&tree.family).place(&tree.version)
     }
 
     /// An install does without where it cannot be opened.
