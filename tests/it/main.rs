@@ -6,5 +6,6 @@ mod crash_real;
 mod faults;
 mod host_keeper;
 mod house;
+mod install;
 mod keeper;
 mod support;

@@ -6,6 +6,7 @@ mod console;
 mod leaks;
 mod sandbox;
 mod waiting;
+pub mod web;
 
 pub use agent::Agent;
 pub use console::Console;

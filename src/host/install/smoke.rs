@@ -137,6 +137,3 @@ fn kill_group(child: &Child) {
         _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -242,6 +242,3 @@ fn swap(job: &Job, manifest: &Manifest, staged: &Staged, damaged: &[Altered]) ->
 fn open(folder: &Path) -> io::Result<OwnedFd> {
     Ok(File::open(folder)?.into())
 }
-
-#[cfg(test)]
-mod tests;
