@@ -8,14 +8,18 @@ use crate::support::{eventually_now, web::Web};
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
-use zlh::host::{
-    accounts,
-    install::{Check, CheckFailed, Checked, How, RemoveError, Shelf, check, users_of},
+use zlh::{
+    host::{
+        accounts,
+        install::{Check, CheckFailed, Checked, How, Job, Label, RemoveError, Shelf, check, stage, users_of},
+        store::Durability,
+    },
+    model::settings::Install,
 };
 
 /// Two versions, each with a program of its own that can run.
@@ -26,10 +30,9 @@ fn shelf(place: &Place) -> Shelf {
     for version in ["1.0", "2.0"] {
         place.with_job(&web.url, "a.tar", Some(sha256(&archive)), |job| {
             let target = place.things().join(version);
-            let label = zlh::host::install::Label { version: version.into(), ..job.label.clone() };
-            let staged =
-                zlh::host::install::stage(&zlh::host::install::Job { target: &target, label, ..*job }).unwrap();
-            staged.activate(zlh::host::store::Durability::Machine).unwrap();
+            let label = Label { version: version.into(), ..job.label.clone() };
+            let staged = stage(&Job { target: &target, label, ..*job }).unwrap();
+            staged.activate(Durability::Machine).unwrap();
         });
     }
     Shelf::at(place.things())
@@ -115,10 +118,9 @@ fn every_way_of_using_a_tree_is_seen() {
 fn try_out(script: &str, within: Duration) -> Result<Checked, CheckFailed> {
     let env = BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]);
     let nobody = accounts::look_up("nobody").unwrap();
-    let arguments = vec!["-c".to_owned(), script.to_owned()];
-    let (program, folder) = (PathBuf::from("/bin/sh"), PathBuf::from("/tmp"));
-    let of = Check { program, arguments, folder, env, account: nobody.as_ref(), within };
-    check(&of, &CancellationToken::new())
+    let install = Install { check_within: within, ..Install::default() };
+    let of = Check::new("/bin/sh", &["-c", script], Path::new("/tmp"), &install);
+    check(&Check { env, account: nobody.as_ref(), ..of }, &CancellationToken::new())
 }
 
 #[test]
