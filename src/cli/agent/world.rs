@@ -78,7 +78,7 @@ impl MachineWorld {
         let folder = settings.root.join("opt/zlh-agent/state");
         let saver = Saver::start(&folder, settings.limits.crashes_kept)?;
         let console = keeper.console();
-        let judge = Judge::new(console.clone(), Store::open(folder)?, settings.limits.clone());
+        let judge = Judge::new(console.clone(), Store::open(folder)?, &settings);
         Ok(MachineWorld {
             prober: Prober::new(console.clone(), settings.ready.timeout),
             console: MachineConsole(console),
