@@ -8,5 +8,6 @@ mod random;
 #[cfg(feature = "failpoints")]
 mod recovery;
 mod rig;
+mod scarce;
 
 use rig::{Answer, Rig};

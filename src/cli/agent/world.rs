@@ -14,7 +14,8 @@ use crate::{
         failpoint,
         keeper_client::{KeeperClient, Plan},
         keeping::Keeping,
-        machine, probe, server_root,
+        machine, probe,
+        server_root::{self, PrepareError},
         store::{Store, StoreError},
     },
     model::{
@@ -112,7 +113,11 @@ impl World for MachineWorld {
     fn resolve(&self, body: Value) -> BoxFuture<'static, Result<Resolved, Refusal>> {
         let (settings, secrets) = (self.settings.clone(), self.secrets.clone());
         Box::pin(async move {
-            let judged = tokio::task::spawn_blocking(move || resolve(body, &settings)).await;
+            let judged = tokio::task::spawn_blocking(move || {
+                let resolved = resolve(body, &settings)?;
+                foresee(&resolved.0, &settings).map(|()| resolved)
+            })
+            .await;
             let (resolved, hidden) = judged.unwrap_or_else(|e| Err(unusable(&format!("judging it broke off: {e}"))))?;
             *secrets.lock().unwrap_or_else(PoisonError::into_inner) = hidden;
             Ok(resolved)
@@ -233,6 +238,17 @@ fn resolve(body: Value, settings: &Settings) -> Result<(Resolved, Vec<String>), 
     let secrets = secrets(&read);
     let shown = launch::echo(&body);
     Ok((Resolved { spec: Arc::new(resolved.spec), body, shown, warnings: resolved.warnings }, secrets))
+}
+
+/// Only at the door: a saved configuration stays one although its account has gone meanwhile.
+fn foresee(resolved: &Resolved, settings: &Settings) -> Result<(), Refusal> {
+    let named = |field: &str, e: PrepareError| Refusal::Unusable { field: field.into(), detail: e.to_string() };
+    match server_root::foresee(&settings.root, &resolved.spec, &settings.game) {
+        Err(e @ PrepareError::NoSuchUser(_)) => Err(named("user", e)),
+        // Of other games the program is a runtime or a package, which may come later.
+        Err(e) if resolved.body.get("command").is_some() => Err(named("command[0]", e)),
+        Err(_) | Ok(()) => Ok(()),
+    }
 }
 
 fn secrets(body: &ConfigBody) -> Vec<String> {

@@ -113,6 +113,8 @@ fn unusable() -> Vec<(&'static str, Value, &'static str)> {
         ("env", json!({"A B": "x"}), "env"),
         ("env", json!({"A": 1}), "env"),
         ("user", json!("Not A User"), "user"),
+        ("user", json!("nobody-at-all"), "user"),
+        ("command", json!(["/nonexistent/server"]), "command[0]"),
         ("stop", json!([{"wait": "1s"}]), "stop[0]"),
         ("stop", json!([{"signal": "SIGNAL", "wait": "1s"}]), "stop[0]"),
         ("stop", json!([{"stdin": "stop", "wait": "soon"}]), "stop[0]"),

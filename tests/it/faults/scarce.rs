@@ -1,0 +1,221 @@
+//! The agent may open no more files, or start no more processes: what it cannot do fails in words, what it was told is not
+//! forgotten, and with room again everything works again.
+use super::{Answer, Rig};
+use crate::support::{Agent, eventually, install};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const PLENTY: &str = "4096";
+
+/// A limit of a living process (prlimit(1)).
+fn limit(pid: u32, name: &str, value: &str) {
+    let done = Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--{name}={value}:")]).status();
+    assert!(done.unwrap().success(), "prlimit {name}={value}");
+}
+
+fn open_files(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// The newest operation that has failed, in its own words.
+async fn last_words(rig: &Rig) -> String {
+    let operations = rig.get("/operations").await.expect("an answer on the connection it has");
+    let failed = operations["operations"].as_array().unwrap().iter().find(|o| o["state"] == "failed");
+    failed.map_or_else(String::new, |o| o["error"].to_string())
+}
+
+/// Posts once, whatever the answer; the operation that was accepted goes to those that must have an outcome.
+async fn try_once(rig: &mut Rig, path: &str, body: Option<&Value>) -> (u16, String) {
+    let agent = rig.agent.as_ref().expect("an agent");
+    let reply = agent.try_call(reqwest::Method::POST, path, body).await.expect("it answers on the connection it has");
+    let id = reply.headers.get("Operation-Id").and_then(|id| id.to_str().ok().map(String::from));
+    let by_body = || reply.body_json()?["operationId"].as_str().map(String::from);
+    rig.seen.accepted.extend(id.or_else(by_body));
+    (reply.status.as_u16(), reply.body)
+}
+
+/// With `spare` files left it is told to do `path`; then it gets plenty and must come to rest as it was told.
+async fn with_few_files(rig: &mut Rig, path: &str, body: Option<&Value>, spare: usize) -> bool {
+    rig.get("/status").await.expect("a connection that stays");
+    let pid = rig.agent.as_ref().unwrap().pid();
+    limit(pid, "nofile", &(open_files(pid) + spare).to_string());
+    let (status, said) = try_once(rig, path, body).await;
+    let calm = |s: &Value| s["operationInProgress"] == false;
+    rig.until("an outcome", calm).await;
+    let failed = last_words(rig).await;
+    limit(pid, "nofile", PLENTY);
+    let refused = status >= 400;
+    let scarce = |text: &str| text.contains("os error 24") || text.contains("Too many open files");
+    assert!(!refused || scarce(&said), "{path} with {spare}: {status} {said}");
+    assert!(failed.is_empty() || scarce(&failed), "{path} with {spare} failed: {failed}");
+    refused || !failed.is_empty()
+}
+
+#[tokio::test]
+async fn a_start_without_files_fails_in_words_and_works_with_files() {
+    let mut failures = 0;
+    for spare in 0..12 {
+        let mut rig = Rig::new();
+        assert!(rig.up("").await);
+        let body = rig.config(&[]);
+        failures += usize::from(with_few_files(&mut rig, "/config", Some(&body), spare).await);
+        assert!(matches!(rig.ask("/config", Some(body)).await, Answer::Taken(_)));
+        rig.quiet(&format!("{spare} files, then plenty"), |s| s["state"] == "running").await.expect("it lives");
+        assert!(matches!(rig.ask("/kill", None).await, Answer::Taken(_)));
+        rig.quiet("killed", |s| s["state"] == "idle").await.expect("it lives");
+        assert!(rig.leave());
+    }
+    assert!((1..12).contains(&failures), "{failures} of 12 failed: the limit is not where it hurts");
+}
+
+#[tokio::test]
+async fn stop_kill_and_restart_without_files_leave_nothing_half_done() {
+    for path in ["/stop", "/kill", "/restart"] {
+        for spare in [0, 1, 2, 4, 8] {
+            let mut rig = Rig::new();
+            assert!(rig.up("").await);
+            assert!(matches!(rig.ask("/config", Some(rig.config(&[]))).await, Answer::Taken(_)));
+            rig.quiet("up", |s| s["state"] == "running").await.expect("it lives");
+            with_few_files(&mut rig, path, None, spare).await;
+            let (again, state) = if path == "/restart" { ("/start", "running") } else { (path, "idle") };
+            assert!(matches!(rig.ask(again, None).await, Answer::Taken(_)));
+            rig.quiet(&format!("{path} with {spare} files, then plenty"), |s| s["state"] == state)
+                .await
+                .expect("it lives");
+            assert!(matches!(rig.ask("/kill", None).await, Answer::Taken(_)));
+            rig.quiet("killed", |s| s["state"] == "idle").await.expect("it lives");
+            assert!(rig.leave());
+        }
+    }
+}
+
+/// The program under a soft limit from its first moment on.
+fn limited(rig: &Rig, name: &str, files: usize) -> PathBuf {
+    let [text, program] = ["txt", "sh"].map(|end| rig.sandbox.root().join(format!("{name}.{end}")));
+    let line = format!("ulimit -S -n {files}; exec {} \"$@\"", env!("CARGO_BIN_EXE_zlh"));
+    fs::write(&text, format!("#!/bin/sh\n{line}\n")).unwrap();
+    install(&text, &program);
+    program
+}
+
+/// Whoever comes up takes the game up, at the latest when it may open files; whoever does not says why.
+#[tokio::test]
+async fn with_few_files_a_game_is_taken_up_or_left_alone() {
+    let mut rig = Rig::new();
+    assert!(rig.up("").await);
+    assert!(matches!(rig.ask("/config", Some(rig.config(&[]))).await, Answer::Taken(_)));
+    rig.quiet("up", |s| s["state"] == "running").await.expect("it lives");
+    let games = rig.games();
+    let (mut came_up, mut did_not) = (0, 0);
+    for files in 6..30 {
+        rig.kill_agent();
+        let program = limited(&rig, "limited", files);
+        let log = fs::metadata(rig.sandbox.agent_log()).map_or(0, |about| about.len());
+        let mut agent = Agent::spawn(&program, &rig.sandbox, &["--allow-unauthenticated"], &[]);
+        if agent.listens() {
+            came_up += 1;
+            limit(agent.pid(), "nofile", PLENTY);
+            rig.agent = Some(agent);
+            rig.quiet(&format!("{files} files"), |s| s["state"] == "running").await.expect("it lives");
+        } else {
+            did_not += 1;
+            let ended = eventually("its end", super::rig::PATIENCE, async || agent.ended()).await;
+            let said = fs::read_to_string(rig.sandbox.agent_log()).unwrap()[log as usize..].to_owned();
+            assert!(!ended.success() && said.contains("Too many open files"), "{files} files: {ended}, {said}");
+        }
+        assert_eq!(rig.games(), games, "{files} files: the game has not noticed");
+    }
+    assert!(came_up > 0 && did_not > 0, "{came_up} came up, {did_not} did not: the limits are not where it hurts");
+    rig.kill_agent();
+    assert!(rig.up("").await);
+    assert!(matches!(rig.ask("/stop", None).await, Answer::Taken(_)));
+    rig.quiet("stopped", |s| s["state"] == "idle").await.expect("it lives");
+    assert!(rig.leave());
+}
+
+/// RLIMIT_NPROC counts for the account of the game and not for root: the program is refused at its execve(2).
+#[tokio::test]
+async fn a_launch_without_processes_is_tried_again_and_says_why() {
+    let mut rig = Rig::new();
+    assert!(rig.up("").await);
+    let pid = rig.agent.as_ref().unwrap().pid();
+    limit(pid, "nproc", "0");
+    assert!(matches!(rig.ask("/config", Some(rig.config(&[]))).await, Answer::Taken(_)));
+    rig.until("an outcome", |s| s["operationInProgress"] == false).await;
+    let said = last_words(&rig).await;
+    assert!(said.contains("no more processes are allowed"), "{said}");
+    // The keeper took the limit along; with it goes the limit.
+    limit(pid, "nproc", PLENTY);
+    for keeper in rig.keepers() {
+        limit(keeper as u32, "nproc", PLENTY);
+    }
+    rig.quiet("it is tried again by itself", |s| s["state"] == "running" && s["crashCount"] == 0)
+        .await
+        .expect("it lives");
+    assert!(matches!(rig.ask("/kill", None).await, Answer::Taken(_)));
+    rig.quiet("killed", |s| s["state"] == "idle").await.expect("it lives");
+    assert!(rig.leave());
+}
+
+/// A pids cgroup for one agent and all it starts; gone with the test.
+struct Pids(PathBuf);
+
+impl Pids {
+    /// `None` where no such group can be made.
+    fn of(agent: u32, marker: &str) -> Option<Pids> {
+        let name = marker.rsplit('/').next()?;
+        let roots = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(Path::new);
+        let root = roots.into_iter().find(|root| root.join("cgroup.procs").exists())?;
+        let group = Pids(root.join(name));
+        fs::create_dir(&group.0).ok()?;
+        group.0.join("pids.max").exists().then_some(())?;
+        fs::write(group.0.join("cgroup.procs"), agent.to_string()).ok()?;
+        Some(group)
+    }
+
+    fn allow(&self, more: Option<u64>) {
+        let now: u64 = fs::read_to_string(self.0.join("pids.current")).unwrap().trim().parse().unwrap();
+        let most = more.map_or_else(|| "max".to_owned(), |more| (now + more).to_string());
+        fs::write(self.0.join("pids.max"), most).unwrap();
+    }
+}
+
+impl Drop for Pids {
+    fn drop(&mut self) {
+        crate::support::eventually_now(super::rig::PATIENCE, || fs::remove_dir(&self.0).is_ok().then_some(()));
+    }
+}
+
+/// Neither a thread nor a keeper nor a game can be cloned, or only some of them.
+#[tokio::test]
+async fn a_start_without_room_for_a_process_fails_in_words_and_works_with_room() {
+    let mut failures = 0;
+    for room in 0..6 {
+        let mut rig = Rig::new();
+        rig.flags = ["--set", "restart.max_crashes_before_ready=1"].map(String::from).into();
+        assert!(rig.up("").await);
+        let Some(group) = Pids::of(rig.agent.as_ref().unwrap().pid(), rig.sandbox.marker()) else {
+            return eprintln!("no pids controller can be used here");
+        };
+        group.allow(Some(room));
+        let body = rig.config(&[]);
+        let (status, said) = try_once(&mut rig, "/config", Some(&body)).await;
+        if status == 202 {
+            rig.until("an outcome", |s| s["operationInProgress"] == false).await;
+        }
+        let failed = if status == 202 { last_words(&rig).await } else { said };
+        group.allow(None);
+        failures += usize::from(!failed.is_empty());
+        assert!(failed.is_empty() || failed.contains("os error 11"), "room for {room}: {failed}");
+        assert!(matches!(rig.ask("/config", Some(body)).await, Answer::Taken(_)));
+        rig.quiet(&format!("room for {room}, then plenty"), |s| s["state"] == "running").await.expect("it lives");
+        assert!(matches!(rig.ask("/kill", None).await, Answer::Taken(_)));
+        rig.quiet("killed", |s| s["state"] == "idle").await.expect("it lives");
+        assert!(rig.leave());
+    }
+    assert!(failures > 0, "the limit is not where it hurts");
+}
