@@ -4,7 +4,7 @@ use super::{
     command::Moment,
     effect::{Aim, Effect, Probing},
     fact::{Born, Chance, LaunchFailure, Ticket},
-    memory::ReadyRun,
+    memory::{Desired, ReadyRun},
     phase::{Live, Next, Phase, Preparing, Step, Why},
 };
 use crate::{
@@ -66,6 +66,7 @@ impl Machine {
         match (self.preparing(ticket, Step::Saving), result) {
             (false, _) => {}
             (true, Ok(())) => self.furnish(),
+            (true, Err(_)) if self.may_start_unsaved() => self.furnish(),
             (true, Err(why)) => self.fail(now, format!("not started: what was asked could not be saved: {why}"), None),
         }
     }
@@ -73,6 +74,12 @@ impl Machine {
     /// Is this the answer the preparation waits for?
     fn preparing(&self, ticket: Ticket, step: Step) -> bool {
         matches!(&self.phase, Phase::Preparing(p) if p.asked == ticket && p.step == step)
+    }
+
+    /// The disk knows already that it is to run, and the run's number is safe: being full is no reason to stay down.
+    fn may_start_unsaved(&self) -> bool {
+        let Phase::Preparing(p) = &self.phase else { return false };
+        p.run <= self.durable && self.durably == Desired::Running && !p.installing
     }
 
     fn furnish(&mut self) {

@@ -219,3 +219,33 @@ async fn a_start_without_room_for_a_process_fails_in_words_and_works_with_room()
     }
     assert!(failures > 0, "the limit is not where it hurts");
 }
+
+/// As many as the limit allows, and none of them outlives a kill.
+#[tokio::test]
+async fn a_fork_bomb_stays_within_its_limit_and_ends_with_a_kill() {
+    const MOST: usize = 48;
+    let mut rig = Rig::new();
+    rig.flags = ["--set".to_owned(), format!("game.max_processes={MOST}")].into();
+    assert!(rig.up("").await);
+    let mut body = rig.config(&[]);
+    let bomb = "bomb() { bomb | bomb & wait; }; echo 'Done (0 s)'; read -r line; (bomb) 2>/dev/null; sleep 1000";
+    body["command"] = serde_json::json!(["/bin/sh", "-c", bomb]);
+    assert!(matches!(rig.ask("/config", Some(body)).await, Answer::Taken(_)));
+    rig.until("up", |s| s["state"] == "running").await;
+    let status = rig.get("/status").await.unwrap();
+    if status["warnings"].to_string().contains("cgroup_pids_unavailable") {
+        return eprintln!("no pids controller can be used here: {}", status["warnings"]);
+    }
+    assert!(matches!(rig.say("now").await, Answer::Taken(_)));
+    let mut most = 0;
+    eventually("as many as are allowed", super::rig::PATIENCE, async || {
+        most = most.max(rig.games().len());
+        assert!(most <= MOST, "{most} processes");
+        (most > MOST / 2).then_some(())
+    })
+    .await;
+    assert_eq!(rig.agent.as_ref().unwrap().get("/health").await.body, "ok");
+    assert!(matches!(rig.ask("/kill", None).await, Answer::Taken(_)));
+    rig.quiet("killed", |s| s["state"] == "idle" && s["crashCount"] == 0).await.expect("it lives");
+    assert!(rig.leave());
+}
