@@ -239,7 +239,8 @@ async fn a_fork_bomb_stays_within_its_limit_and_ends_with_a_kill() {
     rig.flags = ["--set".to_owned(), format!("game.max_processes={MOST}")].into();
     assert!(rig.up("").await);
     let mut body = rig.config(&[]);
-    let bomb = "bomb() { bomb | bomb & wait; }; echo 'Done (0 s)'; read -r line; (bomb) 2>/dev/null; sleep 1000";
+    // Whoever cannot fork any more gives up; whom it has forked stays.
+    let bomb = "echo 'Done (0 s)'; read -r line; (while :; do sleep 1000 & done); exec sleep 1000";
     body["command"] = serde_json::json!(["/bin/sh", "-c", bomb]);
     assert!(matches!(rig.ask("/config", Some(body)).await, Answer::Taken(_)));
     rig.until("up", |s| s["state"] == "running").await;
@@ -252,7 +253,7 @@ async fn a_fork_bomb_stays_within_its_limit_and_ends_with_a_kill() {
     eventually("as many as are allowed", PATIENCE, async || {
         most = most.max(rig.games().len());
         assert!(most <= MOST, "{most} processes");
-        (most > MOST / 2).then_some(())
+        (most > MOST - 4).then_some(())
     })
     .await;
     assert_eq!(rig.agent.as_ref().unwrap().get("/health").await.body, "ok");
