@@ -1,22 +1,26 @@
 //! Agents and keepers of different builds: whoever comes takes up what the other holds, and goes on with it.
 use super::{Answer, Rig};
 use crate::support::{eventually, install};
-use std::{fs, path::PathBuf};
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::Command,
+};
 
-const OWN: &[u8] = concat!("v", env!("CARGO_PKG_VERSION")).as_bytes();
+const OWN: &str = env!("CARGO_PKG_VERSION");
 
 /// The same program with another version in it, of the same length: 9 for each digit.
 fn other_build(rig: &Rig) -> (PathBuf, String) {
-    let version: Vec<u8> = OWN[1..].iter().map(|b| if b.is_ascii_digit() { b'9' } else { *b }).collect();
-    let mut program = fs::read(env!("CARGO_BIN_EXE_zlh")).unwrap();
-    let places: Vec<usize> = (0..program.len()).filter(|at| program[*at..].starts_with(&OWN[1..])).collect();
-    assert!(!places.is_empty(), "a program that knows its version");
-    places.iter().for_each(|at| program[*at..*at + version.len()].copy_from_slice(&version));
+    let version = OWN.replace(|c: char| c.is_ascii_digit(), "9");
     let [bytes, path] = ["bytes", "zlh"].map(|name| rig.sandbox.root().join(name));
-    fs::write(&bytes, program).unwrap();
+    let swap = format!("s/{}/{version}/g", OWN.replace('.', "[.]"));
+    let other = File::create(&bytes).unwrap();
+    let mut sed = Command::new("sed");
+    sed.env("LC_ALL", "C").args([&swap, env!("CARGO_BIN_EXE_zlh")]).stdout(other);
+    assert!(sed.status().unwrap().success());
     install(&bytes, &path);
     fs::remove_file(bytes).unwrap();
-    (path, format!("v{}", String::from_utf8(version).unwrap()))
+    (path, format!("v{version}"))
 }
 
 fn program_of(pid: i32) -> PathBuf {
@@ -30,7 +34,7 @@ async fn version(rig: &Rig) -> String {
 /// A game whose keeper is of one build, then an agent of another.
 async fn taken_over(to_newer: bool) {
     let mut rig = Rig::new();
-    let own = (rig.program.clone(), String::from_utf8(OWN.to_vec()).unwrap());
+    let own = (rig.program.clone(), format!("v{OWN}"));
     let other = other_build(&rig);
     let (old, new) = if to_newer { (own, other) } else { (other, own) };
     rig.program = old.0.clone();
