@@ -322,6 +322,8 @@ impl Keeper {
         let Some(client) = &mut self.client else { return };
         client.flush();
         if client.gone() {
+            // What could not be sent any more was told to nobody.
+            self.reported &= !client.wants_to_send();
             self.client = None;
             self.leaving = self.leaving || (self.run.is_none() && self.reported);
         }

@@ -252,11 +252,12 @@ fn found(discovery: Discovery) -> Found {
 /// What a failed launch says about the next one.
 fn launch_failure(error: KeepingError) -> LaunchFailure {
     let chance = match &error {
+        KeepingError::Launch { step: LaunchStep::Busy, .. } | KeepingError::Link(_) => Chance::Unknown,
+        scarce if scarce.is_scarcity() => Chance::Later,
         KeepingError::Launch { step: LaunchStep::Workdir | LaunchStep::User | LaunchStep::Exec, .. } => {
             Chance::Hopeless
         }
         KeepingError::NoSuchUser(_) => Chance::Hopeless,
-        KeepingError::Launch { step: LaunchStep::Busy, .. } | KeepingError::Link(_) => Chance::Unknown,
         KeepingError::Launch { .. } | KeepingError::Spawn(_) => Chance::Later,
         KeepingError::NotAlive(_) | KeepingError::Environment(_) => Chance::Later,
     };

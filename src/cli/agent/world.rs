@@ -20,6 +20,7 @@ use crate::{
         keeper_client::{KeeperClient, Plan},
         keeping::Keeping,
         probe,
+        server_root::{self, PrepareError},
         store::{Store, StoreError},
     },
     model::{
@@ -88,7 +89,7 @@ impl MachineWorld {
         let saver = Saver::start(&folder, settings.limits.crashes_kept)?;
         let console = keeper.console();
         let records = Store::open(folder)?;
-        let judge = Judge::new(console.clone(), records.clone(), settings.limits.clone());
+        let judge = Judge::new(console.clone(), records.clone(), &settings);
         Ok(MachineWorld {
             prober: Prober::new(console.clone(), settings.ready.timeout),
             console: MachineConsole(console),
@@ -124,7 +125,11 @@ impl World for MachineWorld {
     fn resolve(&self, body: Value) -> BoxFuture<'static, Result<Resolved, Refusal>> {
         let (settings, secrets) = (self.settings.clone(), self.secrets.clone());
         Box::pin(async move {
-            let judged = tokio::task::spawn_blocking(move || resolve(body, &settings, None)).await;
+            let judged = tokio::task::spawn_blocking(move || {
+                let resolved = resolve(body, &settings, None)?;
+                foresee(&resolved.0, &settings).map(|()| resolved)
+            })
+            .await;
             let (resolved, hidden) = judged.unwrap_or_else(|e| Err(unusable(&format!("judging it broke off: {e}"))))?;
             *secrets.lock().unwrap_or_else(PoisonError::into_inner) = hidden;
             Ok(resolved)
@@ -230,6 +235,17 @@ impl World for MachineWorld {
 
     fn output(&self) -> &dyn Output {
         &self.console
+    }
+}
+
+/// Only at the door: a saved configuration stays one although its account has gone meanwhile.
+fn foresee(resolved: &Resolved, settings: &Settings) -> Result<(), Refusal> {
+    let named = |field: &str, e: PrepareError| Refusal::Unusable { field: field.into(), detail: e.to_string() };
+    match server_root::foresee(&settings.root, &resolved.spec, &settings.game) {
+        Err(e @ PrepareError::NoSuchUser(_)) => Err(named("user", e)),
+        // Of other games the program is a runtime or a package, which may come later.
+        Err(e) if resolved.body.get("command").is_some() => Err(named("command[0]", e)),
+        Err(_) | Ok(()) => Ok(()),
     }
 }
 

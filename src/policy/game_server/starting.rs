@@ -4,7 +4,7 @@ use super::{
     command::{Moment, Resolved},
     effect::{Aim, Effect, Probing},
     fact::{Born, Chance, LaunchFailure, Ticket},
-    memory::ReadyRun,
+    memory::{Desired, ReadyRun},
     phase::{Live, Next, Phase, Preparing, Step, Why},
 };
 use crate::{
@@ -67,15 +67,23 @@ impl Machine {
         let noted = self.preparing(ticket, Step::Noting);
         match result {
             _ if !noted && !self.preparing(ticket, Step::Saving) => {}
-            Ok(()) if noted => self.await_ports(),
-            Ok(()) => self.furnish(),
-            Err(why) => self.fail(now, format!("not started: what was asked could not be saved: {why}"), None),
+            Err(why) if !self.may_start_unsaved() => {
+                self.fail(now, format!("not started: what was asked could not be saved: {why}"), None);
+            }
+            _ if noted => self.await_ports(),
+            _ => self.furnish(),
         }
     }
 
     /// Is this the answer the preparation waits for?
     fn preparing(&self, ticket: Ticket, step: Step) -> bool {
         matches!(&self.phase, Phase::Preparing(p) if p.asked == ticket && p.step == step)
+    }
+
+    /// The disk knows already that it is to run, and the run's number is safe: being full is no reason to stay down.
+    fn may_start_unsaved(&self) -> bool {
+        let Phase::Preparing(p) = &self.phase else { return false };
+        p.run <= self.durable && self.durably == Desired::Running && !p.installing
     }
 
     fn furnish(&mut self) {

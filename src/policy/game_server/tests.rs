@@ -77,6 +77,23 @@ fn the_intent_is_on_disk_before_anything_is_sent() {
 }
 
 #[test]
+fn a_full_disk_stops_no_restart_and_is_tried_again() {
+    let mut rig = Rig::ready();
+    rig.mood.saves = Some(Err("disk full".into()));
+    rig.exit(Code(1));
+    rig.classify("exit.nonzero", Retry::Ladder);
+    rig.pass(S(30));
+    assert_eq!((rig.phase(), rig.launched.len()), ("Starting", 2), "{}", error(&rig));
+    let unsaved = |rig: &Rig| rig.machine.part().warnings.iter().any(|w| w.code == "state_not_saved");
+    assert!(unsaved(&rig) && rig.disk.crash_count == 0);
+    rig.mood.saves = Some(Ok(()));
+    rig.told_all();
+    rig.pass(S(5));
+    assert!(rig.told_all().contains(&"save crash+save".to_owned()), "what was refused is offered again");
+    assert!(!unsaved(&rig) && rig.disk.crash_count == 1);
+}
+
+#[test]
 fn the_ladder_ends_with_sigkill_inside_the_grace() {
     let mut rig = Rig::ready();
     rig.stop();

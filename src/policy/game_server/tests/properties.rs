@@ -258,7 +258,8 @@ impl Life {
         let memory = self.rig.machine.memory();
         assert!(memory.crash_count <= self.ends, "{} crashes of {} ends", memory.crash_count, self.ends);
         let at_rest = matches!(self.rig.machine.phase(), Phase::Idle | Phase::Error { .. });
-        let waits = memory.journal.holder().is_some();
+        let unsaved = self.rig.machine.part().warnings.iter().any(|w| w.code == "state_not_saved");
+        let waits = memory.journal.holder().is_some() || unsaved;
         assert!(!at_rest || waits || self.rig.next_timer().is_none(), "a timer nobody needs");
     }
 
