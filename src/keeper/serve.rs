@@ -1,5 +1,6 @@
 //! The keeper's loop: terminal, children, agent, in this order; asleep whenever none of them has something to say.
 use super::{
+    between::Between,
     cgroups::Groups,
     client::{self, Client},
     failpoint,
@@ -32,6 +33,8 @@ pub struct Keeper {
     pub state: StateFile,
     pub log: Option<Segments>,
     pub run: Option<Run>,
+    /// Since the last run's tree was empty, for a moment.
+    pub between: Option<Between>,
     /// The newest run known, also of an earlier keeper.
     pub last: Option<RunRecord>,
     /// Somebody was told how the last run ended.
@@ -59,6 +62,7 @@ impl Keeper {
             state,
             log: None,
             run: None,
+            between: None,
             reported: true,
             last,
             client: None,
@@ -101,6 +105,7 @@ impl Keeper {
             }
             self.on_time();
             self.send();
+            self.settle();
         }
         if let Some(log) = &mut self.log {
             log.flush_now(self.state);
@@ -128,7 +133,8 @@ impl Keeper {
     fn timeout(&self) -> Option<Duration> {
         let log = self.log.as_ref().and_then(Segments::due);
         let run = self.run.as_ref().and_then(Run::due);
-        let due = [log, run, self.accept_after, self.trim_at].into_iter().flatten().min()?;
+        let between = self.between.as_ref().map(|between| between.until);
+        let due = [log, run, between, self.accept_after, self.trim_at].into_iter().flatten().min()?;
         Some(due.saturating_sub(sys::boot_time()))
     }
 
@@ -218,12 +224,12 @@ impl Keeper {
         run.input.abandon(|taken| orders::acknowledge(client, taken));
         self.last = Some(record);
         self.reported = self.client.is_some();
-        self.report(&Report::Exited { record: record.encode().to_vec() });
-        self.send();
-        if let Some(run) = &mut self.run
-            && (run.adopted || outlived)
-        {
-            run.clear();
+        let alone = !run.adopted && !outlived;
+        self.report(&Report::Exited { record: record.encode().to_vec(), alone });
+        // Alone, that its tree is empty follows at once, and both go out together.
+        if !alone {
+            self.send();
+            self.run.iter_mut().for_each(Run::clear);
         }
     }
 
@@ -235,9 +241,23 @@ impl Keeper {
         self.pump(LAST_TURN);
         if let Some(run) = self.run.take() {
             self.report(&Report::TreeEmpty { run: run.record.run, killed: run.outlived });
-            // Before the terminal is closed, which takes longer than saying so.
             self.send();
-            self.groups.vacate();
+            // Only somebody who is there can order another.
+            if self.client.is_some() {
+                self.groups.make_home(run.record.run + 1);
+                self.between = Some(Between::begin(run));
+            } else {
+                self.groups.vacate(None);
+            }
+        }
+    }
+
+    /// Once the next run is under way, or late, what was kept for its sake is let go.
+    fn settle(&mut self) {
+        let over = |between: &Between| self.run.is_some() || between.until <= sys::boot_time();
+        if self.between.as_ref().is_some_and(over) {
+            self.between = None;
+            self.groups.vacate(self.run.as_ref().map(|run| run.record.run));
         }
     }
 

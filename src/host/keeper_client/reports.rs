@@ -20,8 +20,12 @@ impl Core {
             Report::LaunchFailed { run, step, errno } => self.held().launch_refused(RunId(run), step, errno),
             Report::InputTaken { seq, accepted } => self.held().input_taken(seq, accepted),
             Report::Head => self.log.ring(),
-            Report::Exited { record } => {
+            Report::Exited { record, alone } => {
                 if let Some(record) = RunRecord::decode(&record) {
+                    // Told first, what follows from the end needs not wait for it.
+                    if alone {
+                        self.on_tree_empty(RunId(record.run), 0);
+                    }
                     self.on_exited(&record);
                 }
             }
