@@ -4,7 +4,7 @@
 use crate::{
     actors::game_server::{Accepted, Chunk, Console, Denied, GameServer, RunEnd},
     model::{
-        console::{Epoch, LogRange},
+        console::{LogRange, News},
         snapshot::Players,
     },
 };
@@ -58,7 +58,7 @@ impl GameCommands for GameServer {
 pub trait ConsoleLog: Send + Sync + 'static {
     fn range(&self) -> LogRange;
     fn read(&self, from: u64, max: usize) -> BoxFuture<'_, io::Result<Chunk>>;
-    fn past(&self, epoch: Epoch, offset: u64) -> BoxFuture<'_, LogRange>;
+    fn news(&self) -> watch::Receiver<News>;
     fn ends(&self) -> watch::Receiver<Option<RunEnd>>;
     fn write(&self, bytes: Bytes) -> BoxFuture<'_, Result<(), Denied>>;
     fn resize(&self, columns: u16, rows: u16);
@@ -72,8 +72,8 @@ impl ConsoleLog for Console {
     fn read(&self, from: u64, max: usize) -> BoxFuture<'_, io::Result<Chunk>> {
         Console::read(self, from, max).boxed()
     }
-    fn past(&self, epoch: Epoch, offset: u64) -> BoxFuture<'_, LogRange> {
-        Console::past(self, epoch, offset).boxed()
+    fn news(&self) -> watch::Receiver<News> {
+        Console::news(self)
     }
     fn ends(&self) -> watch::Receiver<Option<RunEnd>> {
         Console::ends(self)
