@@ -84,7 +84,9 @@ fn begin_run(keeper: &mut Keeper, order: &Launch) -> Result<RunRecord, Failure> 
     let notes = Notes::from(order);
     take_up_log(keeper, &notes);
     notes.save(keeper.state);
-    let oom = OomCounter::open(order.oom_counter.as_deref());
+    let counter = order.oom_counter.as_deref();
+    let open = keeper.between.as_mut().and_then(|between| between.take_counter(counter));
+    let oom = open.unwrap_or_else(|| OomCounter::open(counter));
     let mut record = RunRecord {
         run: order.run,
         progress: Progress::Launched,

@@ -39,7 +39,7 @@ pub struct Run {
     pub terminal: Option<Terminal>,
     pub input: Input,
     pub notes: Notes,
-    oom: OomCounter,
+    pub oom: OomCounter,
     /// Taken over from a dead keeper: it is not our child.
     pub adopted: bool,
     pub clearing: Option<Clearing>,
@@ -152,6 +152,7 @@ impl Run {
 }
 
 /// The `oom_kill` counter of a cgroup, kept open for a run: it is read once more when that has ended, in a hurry.
+#[derive(Default)]
 pub struct OomCounter(Option<File>);
 
 impl OomCounter {

@@ -24,6 +24,8 @@ use std::{
 
 /// Read from the terminal before anything else gets its turn.
 const TURN: usize = 64 << 10;
+/// A read that gives no more than this has most likely emptied the terminal; if not, poll says so at once.
+const FEW: usize = 1 << 10;
 /// Read after the end of the main process: more than a terminal holds, less than would overrun the disk log.
 const LAST_TURN: usize = 160 << 10;
 /// A connection that cannot be accepted (no descriptors left in the system) is tried again after this.
@@ -139,7 +141,7 @@ impl Keeper {
     }
 
     fn on_terminal(&mut self, hung_up: bool) {
-        let got = self.pump(TURN);
+        let got = self.pump(TURN, FEW);
         if got == 0 && hung_up {
             // A privileged program may hang up on everybody (vhangup), us too: open our side again.
             if let Some(run) = &mut self.run
@@ -152,10 +154,10 @@ impl Keeper {
     }
 
     /// Terminal to ring, ring to disk, bell to agent; how much came.
-    fn pump(&mut self, most: usize) -> usize {
+    fn pump(&mut self, most: usize, enough: usize) -> usize {
         let Some(run) = &mut self.run else { return 0 };
         let Some(terminal) = &run.terminal else { return 0 };
-        let got = terminal::drain(self.state, terminal.master(), most);
+        let got = terminal::drain(self.state, terminal.master(), most, enough);
         if got == 0 {
             return 0;
         }
@@ -210,7 +212,7 @@ impl Keeper {
     fn end_run(&mut self, ending: Ending) {
         // Nothing to do about an errno here but go on.
         let _ = failpoint::reach(c"keeper.child_exited_before_record");
-        self.pump(LAST_TURN);
+        self.pump(LAST_TURN, 0);
         let Some(run) = &mut self.run else { return };
         run.finish(ending, self.state.head());
         let outlived = !run.adopted && sys::has_children();
@@ -238,7 +240,7 @@ impl Keeper {
         if self.run.as_ref().is_none_or(Run::alive) {
             return;
         }
-        self.pump(LAST_TURN);
+        self.pump(LAST_TURN, 0);
         if let Some(run) = self.run.take() {
             self.report(&Report::TreeEmpty { run: run.record.run, killed: run.outlived });
             self.send();

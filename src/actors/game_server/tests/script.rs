@@ -170,6 +170,7 @@ impl Script {
             oom_kills: None,
             log_start: 0,
             log_end: 0,
+            alone: false,
         };
         t.ended = Some(exit.clone());
         Some(exit)
