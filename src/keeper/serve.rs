@@ -112,6 +112,7 @@ impl Keeper {
         if let Some(log) = &mut self.log {
             log.flush_now(self.state);
         }
+        self.groups.vacate(None);
     }
 
     fn interests(&self) -> [libc::pollfd; 5] {
