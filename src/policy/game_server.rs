@@ -89,6 +89,8 @@ pub struct Machine {
     /// This turn's save, and what goes with it.
     to_save: Option<Ticket>,
     records: Vec<Record>,
+    /// What does not wait for this turn's save.
+    ahead: Option<Effect>,
     out: Vec<Effect>,
 }
 
@@ -124,6 +126,7 @@ impl Machine {
             settling: None,
             to_save: None,
             records: Vec::new(),
+            ahead: None,
             out: Vec::new(),
         }
     }
@@ -253,7 +256,7 @@ impl Machine {
         self.timers.phase = Some(self.arm(after));
     }
 
-    /// The memory goes to disk with this turn, once, before any other effect.
+    /// The memory goes to disk with this turn, once.
     fn save(&mut self) -> Ticket {
         let fresh = self.to_save.is_none();
         let ticket = self.to_save.unwrap_or(Ticket(self.tickets + 1));
@@ -267,9 +270,10 @@ impl Machine {
         self.save()
     }
 
-    /// Ends the turn: the save first, then everything else in order.
+    /// Ends the turn: the save first, then everything else in order; but a restart without delay goes before all.
     fn finish(&mut self) -> Vec<Effect> {
-        let mut effects = Vec::with_capacity(self.out.len() + 1);
+        let mut effects = Vec::with_capacity(self.out.len() + 2);
+        effects.extend(self.ahead.take());
         if let Some(ticket) = self.to_save.take() {
             let mut records = std::mem::take(&mut self.records);
             let (reserved, desired) = (self.memory.reserved, self.memory.intent.desired);

@@ -6,7 +6,7 @@
 use crate::{
     host::keeping::Keeping,
     model::{
-        console::{Epoch, LogRange},
+        console::{LogRange, News},
         crash::CrashReport,
         ids::{OperationId, RunId},
         refusal::Refusal,
@@ -24,6 +24,7 @@ use crate::{
 };
 use futures_util::future::BoxFuture;
 use std::{io, sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 /// Where a preparation says what it is doing, for a person, and how far it is (0 to 1). Never blocks.
 pub type Progress = Arc<dyn Fn(&str, Option<f64>) + Send + Sync>;
@@ -84,6 +85,6 @@ pub trait Output: Send + Sync + 'static {
     /// Up to `max` bytes from `from` on. The offset returned is that of the first byte: larger than `from` when older
     /// bytes are no longer kept.
     fn read(&self, from: u64, max: usize) -> BoxFuture<'static, io::Result<(u64, bytes::Bytes)>>;
-    /// Resolves when bytes past `offset` exist or the epoch is another one.
-    fn past(&self, epoch: Epoch, offset: u64) -> BoxFuture<'static, LogRange>;
+    /// Newest value only, for as long as the receiver lives.
+    fn news(&self) -> watch::Receiver<News>;
 }

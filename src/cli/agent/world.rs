@@ -24,7 +24,7 @@ use crate::{
         store::{Store, StoreError},
     },
     model::{
-        console::{Epoch, LogRange},
+        console::{LogRange, News},
         crash::CrashReport,
         ids::{OperationId, RunId},
         refusal::Refusal,
@@ -262,8 +262,7 @@ impl Output for MachineConsole {
         Box::pin(async move { log.read(from, max).await.map(|piece| (piece.from, piece.bytes)) })
     }
 
-    fn past(&self, epoch: Epoch, offset: u64) -> BoxFuture<'static, LogRange> {
-        let log = self.0.clone();
-        Box::pin(async move { log.past(epoch, offset).await })
+    fn news(&self) -> tokio::sync::watch::Receiver<News> {
+        self.0.news()
     }
 }

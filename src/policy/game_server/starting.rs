@@ -156,28 +156,32 @@ impl Machine {
     fn launch_prepared(&mut self) {
         let Phase::Preparing(p) = &self.phase else { return };
         let (run, spec) = (p.run, p.spec.clone());
-        self.launch(run, spec);
+        let launch = self.launch(run, spec);
+        self.out.push(launch);
     }
 
-    /// A crash restart without delay: everything was in place a moment ago, so the order goes out in this very turn.
+    /// A crash restart without delay: everything was in place a moment ago, so the order goes out in this very turn,
+    /// and first of all. It follows from nothing that this turn has yet to store: that the server is wanted, what it is
+    /// and that this run id is taken have been on disk since before the run that crashed.
     pub(super) fn relaunch(&mut self, now: Moment, crashed: RunId) {
         let Some(config) = self.config.clone() else { return self.begin(now, false, Some(crashed)) };
         let reserved = self.drawn < self.durable;
-        if !reserved || self.tree.is_some() {
+        let same = self.memory.launched.as_ref() == Some(&config.spec);
+        if !reserved || !same || self.tree.is_some() {
             return self.begin(now, false, Some(crashed));
         }
         let run = self.draw_run();
         self.note_launch(&config.spec);
         self.save();
-        self.launch(run, config.spec.clone());
+        self.ahead = Some(self.launch(run, config.spec.clone()));
     }
 
-    fn launch(&mut self, run: RunId, spec: Arc<WorkloadSpec>) {
+    fn launch(&mut self, run: RunId, spec: Arc<WorkloadSpec>) -> Effect {
         self.step("launching");
         self.tree = Some(run);
         let live = Live { run, spec: spec.clone(), born: None, watch: Watch::default(), players: None };
         self.enter(Phase::Launching(live));
-        self.out.push(Effect::Launch(run, spec));
+        Effect::Launch(run, spec)
     }
 
     pub(super) fn on_launched(&mut self, now: Moment, run: RunId, born: Born) {

@@ -11,7 +11,11 @@ use super::{
 };
 use crate::model::{
     crash::Retry,
-    exit::ExitStatus::{self, Code},
+    exit::{
+        Exit,
+        ExitStatus::{self, Code},
+    },
+    ids::RunId,
     operation::{Operation, OperationKind, OperationState},
     phase::State,
     refusal::Refusal,
@@ -219,6 +223,28 @@ fn without_delay_the_next_launch_goes_out_in_the_same_turn() {
         let born = rig.born();
         rig.run(RunFact::Launched(Ok(born)));
     }
+}
+
+#[test]
+fn when_nothing_outlived_the_run_the_launch_is_the_first_effect_of_its_end() {
+    let base = settings();
+    let restart = Restart { backoff: vec![Duration::ZERO; 99], ..base.restart.clone() };
+    let mut rig = Rig::idle_with(Settings { restart, ..base });
+    rig.start();
+    rig.run(RunFact::Launched(Ok(rig.born())));
+    let ends = |rig: &mut Rig| {
+        let exit = Exit { alone: true, ..rig.exit_of(rig.newest(), Code(1)) };
+        rig.machine.on_fact(rig.now, super::Fact::Run(exit.run, RunFact::Exited(Box::new(exit))))
+    };
+    let turn = ends(&mut rig);
+    assert!(matches!(turn[..2], [super::Effect::Launch(RunId(2), _), super::Effect::Save(..)]), "{turn:?}");
+    rig.launched.push(RunId(2));
+    rig.run(RunFact::Launched(Ok(rig.born())));
+    // What the disk does not know yet is not launched ahead of it.
+    rig.configure(WorkloadSpec { argv: vec!["/bin/other".into()], ..spec() });
+    let turn = ends(&mut rig);
+    assert!(matches!(turn[0], super::Effect::Save(..)), "{turn:?}");
+    assert!(!turn.iter().any(|effect| matches!(effect, super::Effect::Launch(..))), "{turn:?}");
 }
 
 #[test]

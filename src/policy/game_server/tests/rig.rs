@@ -248,6 +248,7 @@ impl Rig {
             oom_kills: None,
             log_start: 0,
             log_end: 0,
+            alone: false,
         }
     }
 
