@@ -211,36 +211,35 @@ impl Shared {
     fn publish(&self) -> u64 {
         let state = self.state();
         let mut grown = 0;
-        self.published.send_if_modified(|old| match &state {
-            Some(state) if state.epoch() == old.range.epoch => {
-                grown = state.head().saturating_sub(old.range.end);
-                if grown > 0 {
-                    *old = newest(state, old.range);
-                }
-                grown > 0
-            }
-            _ => {
-                let range = self.range();
-                let changed = range != old.range;
-                if changed {
-                    *old = News { range, from: range.end, bytes: Bytes::new() };
-                }
-                changed
-            }
+        self.published.send_if_modified(|known| {
+            let news = match &state {
+                Some(state) if state.epoch() == known.range.epoch => newest(state, known.range),
+                _ => self.another_epoch(known.range),
+            };
+            let Some(news) = news else { return false };
+            grown = news.range.end.saturating_sub(news.from);
+            *known = news;
+            true
         });
         grown
     }
+
+    fn another_epoch(&self, known: LogRange) -> Option<News> {
+        let range = self.range();
+        (range != known).then(|| News { range, from: range.end, bytes: Bytes::new() })
+    }
 }
 
-/// What has come since `known`. Bytes that the ring has lost already are for those who read to notice.
-fn newest(state: &KeeperState, known: LogRange) -> News {
-    let bytes = match state.read_ring(known.end, TOLD) {
+/// What has come since `known`, if anything. Bytes that the ring has lost already are for those who read to notice.
+fn newest(state: &KeeperState, known: LogRange) -> Option<News> {
+    let head = state.head();
+    let grown = head.checked_sub(known.end).filter(|grown| *grown > 0)?;
+    let bytes = match state.read_ring(known.end, usize::try_from(grown).map_or(TOLD, |grown| grown.min(TOLD))) {
         FromRing::Bytes(bytes) => bytes.into(),
         FromRing::Older { .. } | FromRing::Beyond { .. } => Bytes::new(),
     };
-    // No further than these bytes are known to be there.
-    let end = state.head();
-    News { range: LogRange { end, ..known }, from: known.end, bytes }
+    // Begun anew meanwhile, these offsets mean something else; the next look tells.
+    (state.epoch() == known.epoch).then(|| News { range: LogRange { end: head, ..known }, from: known.end, bytes })
 }
 
 #[cfg(test)]

@@ -457,3 +457,22 @@ impl Report {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_a_run_ended_alone_is_a_field_which_an_older_side_neither_sends_nor_reads() {
+        let record = b"record".to_vec();
+        for alone in [false, true] {
+            let report = Report::Exited { record: record.clone(), alone };
+            let bytes = report.encode();
+            let (kind, payload, _) = split(&bytes).unwrap().unwrap();
+            assert_eq!(Report::decode(kind, payload), Ok(report));
+            assert_eq!(Fields::parse(payload).unwrap().bytes(1), Ok(record.clone()), "where version 1 has it");
+        }
+        let older = Writer::new(70).put(1, &record).finish();
+        assert_eq!(Report::Exited { record, alone: false }.encode(), older);
+    }
+}
