@@ -15,5 +15,6 @@ mod openttd;
 mod parts;
 mod play;
 mod player;
+mod runtimes;
 mod squid;
 mod teeworlds;
