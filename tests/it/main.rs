@@ -7,5 +7,6 @@ mod faults;
 mod host_keeper;
 mod house;
 mod installs;
+mod install;
 mod keeper;
 mod support;

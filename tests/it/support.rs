@@ -7,6 +7,7 @@ mod console;
 mod leaks;
 mod sandbox;
 mod waiting;
+pub mod web;
 
 pub use agent::{Agent, Reply};
 pub use artifacts::{Artifacts, Wrong};

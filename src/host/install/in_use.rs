@@ -107,6 +107,3 @@ fn absent<T>(read: io::Result<T>) -> io::Result<Option<T>> {
         other => other.map(Some),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -94,9 +94,7 @@ fn decode(
     let mut decoder = decode::decoder(&mut packed, install).map_err(damaged)?;
     loop {
         let mut piece = empty.try_recv().unwrap_or_default();
-        piece.clear();
-        piece.reserve_exact(PIECE);
-        (&mut decoder).take(PIECE as u64).read_to_end(&mut piece).map_err(damaged)?;
+        fill(&mut decoder, &mut piece).map_err(damaged)?;
         if piece.is_empty() {
             break;
         }
@@ -107,6 +105,20 @@ fn decode(
     drop(decoder);
     // What follows the packed data belongs to the file that is hashed, so it must be let through.
     packed.drain();
+    Ok(())
+}
+
+/// As much as there is room for. A piece that comes back full is not cleared again, nor read in small steps.
+fn fill(from: &mut impl Read, piece: &mut Vec<u8>) -> io::Result<()> {
+    piece.resize(PIECE, 0);
+    let mut filled = 0;
+    while filled < PIECE {
+        match from.read(&mut piece[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    piece.truncate(filled);
     Ok(())
 }
 

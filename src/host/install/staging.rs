@@ -5,7 +5,7 @@
 //! <parent>/.zlh-trash/<random>                 was replaced or removed, is deleted late: ext4 walks round inodes that were
 //!                                              just deleted, which makes the next install several times slower
 //! ```
-use crate::host::failpoint;
+use crate::host::{failpoint, store::Durability};
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat, renameat2},
@@ -87,9 +87,11 @@ fn open_to_all(folder: &Path) -> io::Result<()> {
 
 /// Makes `tree` the `target`, in place of what was there, which goes to the trash. All at once: whoever looks sees the old or
 /// the new.
-pub(super) fn put_in_place(tree: &Path, target: &Path) -> io::Result<()> {
+pub(super) fn put_in_place(tree: &Path, target: &Path, durability: Durability) -> io::Result<()> {
     let (parent, _) = split(target)?;
-    syncfs(File::open(tree)?)?;
+    if durability == Durability::Machine {
+        syncfs(File::open(tree)?)?;
+    }
     failpoint::reach("install.synced");
     match renameat2(AT_FDCWD, tree, AT_FDCWD, target, RenameFlags::RENAME_NOREPLACE) {
         Err(Errno::EEXIST) => exchange(tree, target)?,
@@ -99,7 +101,7 @@ pub(super) fn put_in_place(tree: &Path, target: &Path) -> io::Result<()> {
         other => other?,
     }
     failpoint::reach("install.renamed");
-    File::open(parent)?.sync_all()
+    if durability == Durability::Machine { File::open(parent)?.sync_all() } else { Ok(()) }
 }
 
 fn exchange(tree: &Path, target: &Path) -> io::Result<()> {
