@@ -16,5 +16,6 @@ mod openttd;
 mod parts;
 mod play;
 mod player;
+mod runtimes;
 mod squid;
 mod teeworlds;

@@ -4,11 +4,17 @@ use std::{collections::BTreeMap, path::PathBuf, process::Command, sync::OnceLock
 /// A file or folder made by `tests/real/make-games.sh`, by the name it prints: `NODE`, `SQUID`, `MC_CLIENT`, `GAMES`.
 pub fn part(name: &str) -> PathBuf {
     static PARTS: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    PARTS.get_or_init(look)[name].clone()
+    PARTS.get_or_init(|| look("make-games.sh"))[name].clone()
 }
 
-fn look() -> BTreeMap<String, PathBuf> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/make-games.sh");
+/// The same of `make-runtimes.sh`: `NODE_22`, `GO_1_25`, `JRE_21`, `PYTHON_3_11`, `DOTNET_8_0`, `NGINX`.
+pub fn runtime(name: &str) -> PathBuf {
+    static PARTS: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
+    PARTS.get_or_init(|| look("make-runtimes.sh"))[name].clone()
+}
+
+fn look(script: &str) -> BTreeMap<String, PathBuf> {
+    let script = format!("{}/tests/real/{script}", env!("CARGO_MANIFEST_DIR"));
     let answer = Command::new(script).arg("--check").output().unwrap();
     assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
     let text = String::from_utf8(answer.stdout).unwrap();

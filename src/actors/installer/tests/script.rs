@@ -107,7 +107,8 @@ impl Script {
     }
 
     fn bring(self: &Arc<Self>, parcel: Parcel, line: Line) -> BoxFuture<'static, Result<(), Failure>> {
-        let (script, way, takes) = (self.clone(), self.mood().bring, self.mood().takes);
+        let (script, way) = (self.clone(), self.mood().bring);
+        let takes = self.mood().takes;
         script.truth().brought += 1;
         script.truth().staging.insert(parcel.tree.clone());
         Box::pin(async move {
