@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod game_server;
 pub mod launch;
 pub mod operations;
+pub mod publish;
 pub mod readiness;
 pub mod restart;
 pub mod status;
