@@ -1,5 +1,6 @@
 //! What we do to the machine: the only door to processes, files, sockets and clocks.
 pub mod accounts;
+pub mod artifact_store;
 pub mod cgroup;
 pub mod clock;
 pub mod console_input;
@@ -17,5 +18,6 @@ mod no_follow;
 pub mod probe;
 pub mod process;
 pub mod server_root;
+pub mod signing_key;
 pub mod store;
 pub mod usage;

@@ -1,27 +1,8 @@
 //! Judges an archive by the names in it: is it the compiled release it should be, and how is it packed?
-use crate::model::catalog::Layout;
+use crate::model::catalog::{ArchiveEntry, EntryKind, Layout};
 
 /// Folders around the tree that are looked past.
 const DEEPEST_STRIP: usize = 2;
-
-/// One name in an archive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// With `/`, as the archive has it.
-    pub path: String,
-    pub kind: EntryKind,
-    /// The first bytes of a file that may be run.
-    pub head: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EntryKind {
-    Folder,
-    File,
-    Program,
-    Link,
-    Other,
-}
 
 /// How to unpack and use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +25,7 @@ pub enum Unfit {
 }
 
 /// `layout` is what its tree must look like.
-pub fn judge(layout: &Layout, entries: &[Entry]) -> Result<Found, Unfit> {
+pub fn judge(layout: &Layout, entries: &[ArchiveEntry]) -> Result<Found, Unfit> {
     let names: Vec<Vec<&str>> =
         entries.iter().map(|entry| parts(&entry.path)).filter(|name| !name.is_empty()).collect();
     if names.is_empty() {
@@ -85,7 +66,7 @@ fn missing(layout: &Layout, names: &[Vec<&str>], strip: usize) -> Vec<String> {
     programs.chain(layout.folders.iter().filter(lacking).map(|folder| format!("{folder}/"))).collect()
 }
 
-fn check_programs(layout: &Layout, entries: &[Entry], strip: usize) -> Result<(), Unfit> {
+fn check_programs(layout: &Layout, entries: &[ArchiveEntry], strip: usize) -> Result<(), Unfit> {
     for program in layout.programs {
         let wanted = parts(program);
         let Some(entry) = entries.iter().find(|e| parts(&e.path).get(strip..) == Some(&wanted)) else { continue };
@@ -161,7 +142,7 @@ mod tests {
     const ELF: [u8; 20] = [0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0];
 
     /// `x*` may be run, `x@` is a link, `x/` a folder.
-    fn archive(names: &[&str]) -> Vec<Entry> {
+    fn archive(names: &[&str]) -> Vec<ArchiveEntry> {
         let entry = |name: &&str| {
             let (path, kind) = match name.as_bytes().last() {
                 Some(b'*') => (name.trim_end_matches('*'), EntryKind::Program),
@@ -169,7 +150,7 @@ mod tests {
                 Some(b'/') => (*name, EntryKind::Folder),
                 _ => (*name, EntryKind::File),
             };
-            Entry { path: path.into(), kind, head: ELF.to_vec() }
+            ArchiveEntry { path: path.into(), kind, head: ELF.to_vec() }
         };
         names.iter().map(entry).collect()
     }
