@@ -1,6 +1,7 @@
 //! Who starts it all: command line, composition roots, client commands.
 pub mod agent;
 pub mod args;
+pub mod artifacts;
 pub mod client;
 pub mod failure;
 pub mod show;
@@ -16,6 +17,7 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.verb {
         Verb::Agent(args) => agent::run(args::AgentArgs { token_file: arguments.client.token_file, ..args }),
+        Verb::Artifacts(args) => artifacts::run(&arguments.client, args),
         Verb::Client(verb) => client::run(arguments.client, verb),
     }
 }

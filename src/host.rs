@@ -23,4 +23,5 @@ pub mod server_root;
 pub mod shelf;
 pub mod signing_key;
 pub mod store;
+pub mod upstream;
 pub mod usage;

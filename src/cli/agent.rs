@@ -1,7 +1,7 @@
 //! Composition root of `zlh agent`: settings, doors to the machine, actors, listener; then it waits to be told to stop.
 mod gauges;
 mod judging;
-mod logging;
+pub mod logging;
 mod probing;
 mod saving;
 mod world;

@@ -48,6 +48,8 @@ pub struct ClientArgs {
 pub enum Verb {
     /// Run the agent of this container
     Agent(AgentArgs),
+    /// Publish what agents install: add, sign, promote, roll back, serve
+    Artifacts(super::artifacts::args::ArtifactsArgs),
     #[command(flatten)]
     Client(ClientVerb),
 }
