@@ -1,5 +1,6 @@
 //! What we do to the machine: the only door to processes, files, sockets and clocks.
 pub mod accounts;
+pub mod artifact_store;
 pub mod artifacts;
 pub mod beneath;
 pub mod cgroup;
@@ -22,5 +23,8 @@ pub mod probe;
 pub mod process;
 pub mod server_files;
 pub mod server_root;
+pub mod shelf;
+pub mod signing_key;
 pub mod store;
+pub mod upstream;
 pub mod usage;

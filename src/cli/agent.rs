@@ -3,7 +3,7 @@ mod furnishing;
 mod gauges;
 mod installing;
 mod judging;
-mod logging;
+pub mod logging;
 mod probing;
 mod resolving;
 mod saving;
