@@ -1,9 +1,14 @@
 //! What we decide: pure functions and state machines. Time and chance come in as arguments.
+pub mod container;
 pub mod crash;
+pub mod dev_provision;
 pub mod doctor;
+pub mod environment;
+pub mod fields;
 pub mod game_server;
 pub mod launch;
 pub mod operations;
 pub mod readiness;
 pub mod restart;
 pub mod status;
+pub mod terminal;

@@ -21,7 +21,7 @@ use crate::{
         snapshot::{Snapshot, Usage, Warning},
         time::{BootTime, WallTime},
     },
-    policy::status::{Finding, GamePart, Identity, Parts, findings, fold, revise, says_the_same},
+    policy::status::{DevPart, Finding, GamePart, Identity, Parts, findings, fold, revise, says_the_same},
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -99,6 +99,7 @@ struct Shared {
     gauges: Arc<dyn Gauges>,
     interval: Duration,
     game: watch::Sender<GamePart>,
+    dev: watch::Sender<DevPart>,
     published: watch::Sender<Arc<Published>>,
 }
 
@@ -109,8 +110,9 @@ impl Status {
         let parts = Parts { identity: identity.clone(), game: game.clone(), ..Parts::default() };
         let now = gauges.now();
         let first = with_json(unsent(fold(&parts, now), &parts, &[], now.1))?;
-        let (game, published) = (watch::Sender::new(game), watch::Sender::new(Arc::new(first)));
-        let shared = Shared { identity, gauges, interval, game, published };
+        let (game, dev) = (watch::Sender::new(game), watch::Sender::default());
+        let published = watch::Sender::new(Arc::new(first));
+        let shared = Shared { identity, gauges, interval, game, dev, published };
         Ok(Status { slot: Slot::default(), shared: Arc::new(shared) })
     }
 
@@ -121,6 +123,12 @@ impl Status {
     /// The game server's part has changed. Never blocks; only the newest part counts.
     pub fn publish_game(&self, part: GamePart) {
         self.shared.game.send_replace(part);
+        self.slot.cast(Message::Changed);
+    }
+
+    /// The dev container's part has changed.
+    pub fn publish_dev(&self, part: DevPart) {
+        self.shared.dev.send_replace(part);
         self.slot.cast(Message::Changed);
     }
 
@@ -172,9 +180,9 @@ impl Actor for StatusAggregator {
     type Arguments = ();
 
     async fn pre_start(&self, _: ActorRef<Message>, _: ()) -> Result<State, ActorProcessingErr> {
-        let game = self.shared.game.borrow().clone();
+        let (game, dev) = (self.shared.game.borrow().clone(), self.shared.dev.borrow().clone());
         let usage = self.shared.published.borrow().snapshot.usage.clone();
-        let parts = Parts { identity: self.shared.identity.clone(), game, usage, machine: Vec::new() };
+        let parts = Parts { identity: self.shared.identity.clone(), game, dev, usage, machine: Vec::new() };
         Ok(State { parts, tasks: JoinSet::new() })
     }
 
@@ -189,7 +197,10 @@ impl Actor for StatusAggregator {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Changed => state.parts.take_game(self.shared.game.borrow().clone()),
+            Message::Changed => {
+                state.parts.take_game(self.shared.game.borrow().clone());
+                state.parts.take_dev(self.shared.dev.borrow().clone());
+            }
             Message::Tick => return self.tick(&me, state),
             Message::Sampled(usage) => state.parts.usage = usage,
             Message::Ping(reply) => return Ok(reply.send(())?),
@@ -241,7 +252,7 @@ fn same(shown: &Published, fresh: &Published) -> bool {
 /// Everything but the JSON, which is only made for what is sent.
 fn unsent(snapshot: Snapshot, parts: &Parts, was: &[Check], at: WallTime) -> Published {
     let checks = findings(parts).into_iter().map(|f| check(f, was, at)).collect();
-    let (operations, crashes) = (parts.game.operations.clone(), parts.game.crashes.clone());
+    let (operations, crashes) = (parts.operations(), parts.game.crashes.clone());
     Published { snapshot, json: Bytes::new(), operations, crashes, checks: Arc::new(checks) }
 }
 

@@ -1,6 +1,9 @@
 //! The fold: what each actor says about itself becomes the one status everybody reads (CONTRACT §1.4).
+mod dev;
+
 use crate::{
     model::{
+        container::Kind,
         crash::CrashReport,
         ids::{InstanceId, OperationId, Revision},
         operation::{Operation, OperationKind},
@@ -26,6 +29,7 @@ pub struct Identity {
 pub struct Parts {
     pub identity: Identity,
     pub game: GamePart,
+    pub dev: DevPart,
     pub usage: Usage,
     /// What the machine cannot give.
     pub machine: Vec<Warning>,
@@ -64,6 +68,29 @@ pub struct GamePart {
     pub crashes: Arc<Vec<Arc<CrashReport>>>,
 }
 
+/// What the DevProvisionActor says. Once it is configured, the container is a dev container and this is its state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DevPart {
+    /// It does not know yet what its predecessor did; what that said stays shown.
+    pub recovering: bool,
+    pub configured: bool,
+    pub state: State,
+    pub install_step: String,
+    pub install_progress: Option<f64>,
+    pub runtime_installed: bool,
+    pub provisioned: bool,
+    pub ready_at: Option<WallTime>,
+    /// Why the set-up failed.
+    pub failure: Option<String>,
+    pub workspace: Option<String>,
+    pub operation: Option<OperationPart>,
+    pub warnings: Vec<Warning>,
+    /// Without secrets.
+    pub config: Option<serde_json::Value>,
+    /// Newest first.
+    pub operations: Arc<Vec<Operation>>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProcessPart {
     pub pid: i32,
@@ -87,6 +114,26 @@ impl Parts {
             false => self.game = part,
         }
     }
+
+    /// The same for the dev container's part.
+    pub fn take_dev(&mut self, part: DevPart) {
+        match part.recovering {
+            true => self.dev.recovering = true,
+            false => self.dev = part,
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        if self.dev.configured { Kind::Dev } else { Kind::Game }
+    }
+
+    /// Newest first.
+    pub fn operations(&self) -> Arc<Vec<Operation>> {
+        match self.kind() {
+            Kind::Game => self.game.operations.clone(),
+            Kind::Dev => self.dev.operations.clone(),
+        }
+    }
 }
 
 /// One row of `/ready`: what is looked at, whether it holds, and why not.
@@ -96,21 +143,30 @@ pub type Finding = (&'static str, bool, String);
 pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
     let mut s = Snapshot { usage: parts.usage.clone(), timestamp: now.1.0.div_euclid(1000), ..Snapshot::default() };
     fold_identity(&mut s, parts);
-    fold_process(&mut s, &parts.game, now.0);
-    fold_readiness(&mut s, &parts.game);
-    fold_crash(&mut s, &parts.game);
-    fold_operation(&mut s, &parts.game);
-    fold_config(&mut s, &parts.game);
+    match parts.kind() {
+        Kind::Game => fold_game(&mut s, &parts.game, now.0),
+        Kind::Dev => dev::fold(&mut s, &parts.dev),
+    }
     s.warnings.extend(parts.machine.iter().cloned());
     s
 }
 
-fn fold_identity(s: &mut Snapshot, Parts { identity, game, .. }: &Parts) {
-    let configured = || u32::try_from(game.config.as_ref()?.get("vmid")?.as_u64()?).ok();
+fn fold_identity(s: &mut Snapshot, parts: &Parts) {
+    let identity = &parts.identity;
+    let config = parts.dev.config.as_ref().or(parts.game.config.as_ref());
+    let configured = || u32::try_from(config?.get("vmid")?.as_u64()?).ok();
     s.vmid = identity.vmid.or_else(configured).unwrap_or_default();
-    s.container_type = "game".into();
+    s.container_type = parts.kind().as_str().into();
     s.instance_id = identity.instance.clone();
     s.agent_version = identity.agent_version.clone();
+}
+
+fn fold_game(s: &mut Snapshot, game: &GamePart, now: BootTime) {
+    fold_process(s, game, now);
+    fold_readiness(s, game);
+    fold_crash(s, game);
+    fold_operation(s, game.operation.as_ref());
+    fold_config(s, game);
 }
 
 fn fold_process(s: &mut Snapshot, game: &GamePart, now: BootTime) {
@@ -143,8 +199,8 @@ fn fold_crash(s: &mut Snapshot, game: &GamePart) {
     s.last_crash_log_tail = crash.log_tail.clone();
 }
 
-fn fold_operation(s: &mut Snapshot, game: &GamePart) {
-    let Some(operation) = &game.operation else { return };
+fn fold_operation(s: &mut Snapshot, operation: Option<&OperationPart>) {
+    let Some(operation) = operation else { return };
     s.operation_in_progress = true;
     s.operation_type = Some(operation.kind);
     s.operation_id = Some(operation.id.clone());
@@ -178,14 +234,20 @@ pub fn revise(shown: Revision, mut fresh: Snapshot) -> Snapshot {
 
 /// What `/ready` looks at, in order; ready is when all hold.
 pub fn findings(parts: &Parts) -> Vec<Finding> {
-    let game = &parts.game;
+    let rows = match parts.kind() {
+        Kind::Game => game_findings(&parts.game),
+        Kind::Dev => dev::findings(&parts.dev),
+    };
+    rows.into_iter().map(|(name, ok, why)| (name, ok, if ok { String::new() } else { why })).collect()
+}
+
+fn game_findings(game: &GamePart) -> Vec<Finding> {
     let agent = ("agent", !game.recovering, "the agent is finding out what survived its predecessor".into());
     let config = ("config", game.configured, "no configuration was ever accepted".into());
     let install = game.provisioning_error.clone().unwrap_or_else(|| "the server is not installed yet".into());
     let workload = ("workload", game.state == State::Running, workload_detail(game));
     let probe = ("probe", game.ready, probe_detail(game));
-    let rows = [agent, config, ("install", game.provisioned, install), workload, probe];
-    rows.into_iter().map(|(name, ok, why)| (name, ok, if ok { String::new() } else { why })).collect()
+    vec![agent, config, ("install", game.provisioned, install), workload, probe]
 }
 
 fn workload_detail(game: &GamePart) -> String {

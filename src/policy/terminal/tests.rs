@@ -1,0 +1,2 @@
+//! Tables and properties of one session.
+use super::*;
