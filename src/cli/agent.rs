@@ -1,4 +1,5 @@
 //! Composition root of `zlh agent`: settings, doors to the machine, actors, listener; then it waits to be told to stop.
+mod dev;
 mod gauges;
 mod judging;
 mod logging;
@@ -9,12 +10,15 @@ mod world;
 use super::args::AgentArgs;
 use crate::{
     actors::{
+        container::Container,
+        dev_provision::DevProvision,
         game_server::GameServer,
-        root::{Root, actor_rule},
+        root::{Child, Root, actor_rule},
         status::Status,
+        terminal::Terminal,
     },
     config::{self, Origins, Sources},
-    host::{keeper_client::KeeperClient, process},
+    host::{keeper_client::KeeperClient, process, store::StoreError},
     http::{
         agent::{Agent, Build},
         hosts::Hosts,
@@ -27,6 +31,7 @@ use crate::{
     },
     policy::{game_server::command::Leaving, status::Identity},
 };
+use dev::{DevWorld, NoServices, installs::OnDisk, shells::Shells};
 use gauges::MachineGauges;
 use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use tokio::{
@@ -135,12 +140,12 @@ async fn live(settings: Arc<Settings>) -> Result<(), Failure> {
         .await
         .map_err(|e| Failure::Start(format!("cannot listen on {}: {e}", settings.listen)))?;
     let address = listener.local_addr().map_err(cannot("read the listener's address"))?;
-    let (status, game) = actors(&settings)?;
-    let mut root =
-        Root::spawn(vec![status.child(), game.child()], actor_rule()).await.map_err(cannot("start the root actor"))?;
+    let Actors { status, container, children } = actors(&settings)?;
+    let game = container.game.clone();
+    let mut root = Root::spawn(children, actor_rule()).await.map_err(cannot("start the root actor"))?;
     let (drain, drained) = watch::channel(false);
     let face =
-        Agent::new(status.reader(), Arc::new(game.clone()), &settings, hosts(&settings, address), build()).face();
+        Agent::new(status.reader(), Arc::new(container), &settings, hosts(&settings, address), build()).face();
     let server = tokio::spawn(serve(listener, face, settings.clone(), drained));
     println!("listening agent http://{address}");
     let broken = tokio::select! {
@@ -158,8 +163,16 @@ async fn live(settings: Arc<Settings>) -> Result<(), Failure> {
     }
 }
 
-/// The two concerns of a game container, wired to this machine.
-fn actors(settings: &Arc<Settings>) -> Result<(Status, GameServer), Failure> {
+/// Everybody who remembers something, not yet alive.
+struct Actors {
+    status: Status,
+    container: Container,
+    /// In the order they are born.
+    children: Vec<Child>,
+}
+
+/// All concerns of a container, wired to this machine.
+fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     let keeper = KeeperClient::new(world::plan(settings).map_err(cannot("find the program's own file"))?)
         .map_err(cannot("prepare the keeper"))?;
     let gauges = Arc::new(MachineGauges::new(settings, keeper.clone()));
@@ -169,8 +182,21 @@ fn actors(settings: &Arc<Settings>) -> Result<(Status, GameServer), Failure> {
         agent_version: VERSION.to_owned(),
     };
     let status = Status::new(identity, gauges, settings.status.interval).map_err(cannot("form the first status"))?;
-    let world = MachineWorld::new(settings.clone(), keeper).map_err(cannot("open the agent's state folder"))?;
-    Ok((status.clone(), GameServer::new(Arc::new(world), settings.clone(), status)))
+    let state = cannot("open the agent's state folder");
+    let world = MachineWorld::new(settings.clone(), keeper).map_err(&state)?;
+    let game = GameServer::new(Arc::new(world), settings.clone(), status.clone());
+    let provision = dev_provision(settings, &status).map_err(&state)?;
+    let terminal = Terminal::new(Arc::new(Shells::new(settings.clone())), settings.clone());
+    let children = vec![status.child(), game.child(), provision.child(), terminal.child()];
+    let kind = dev::saved_kind(settings).map_err(&state)?;
+    Ok(Actors { status, container: Container::new(game, provision, terminal, kind), children })
+}
+
+fn dev_provision(settings: &Arc<Settings>, status: &Status) -> Result<DevProvision, StoreError> {
+    let installs = Arc::new(OnDisk { root: settings.root.clone() });
+    let world = DevWorld::new(settings.clone(), installs, Arc::new(NoServices))?;
+    let workspace = world.workspace();
+    Ok(DevProvision::new(Arc::new(world), settings.clone(), status.clone(), workspace))
 }
 
 async fn serve(

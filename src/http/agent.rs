@@ -19,7 +19,7 @@ mod version;
 use super::{
     auth::{Access, Gate},
     hosts::Hosts,
-    problem::{self, Code},
+    problem::{self, Code, Problem},
     server::{
         Traffic,
         connection::{Answer, Connection, Face},
@@ -27,7 +27,10 @@ use super::{
 };
 use crate::{
     actors::status::StatusReader,
-    model::settings::{self, Limits},
+    model::{
+        container::Kind,
+        settings::{self, Limits},
+    },
 };
 use axum::{
     Router,
@@ -38,7 +41,7 @@ use axum::{
     response::IntoResponse,
     routing::{MethodRouter, get, post},
 };
-use backend::{ConsoleLog, GameCommands};
+use backend::GameCommands;
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use std::{
@@ -54,15 +57,22 @@ pub struct Route {
     pub access: Access,
     pub method: Method,
     pub path: &'static str,
+    /// Only containers of this kind have it.
+    pub needs: Option<Kind>,
     handler: fn() -> MethodRouter<Arc<Agent>>,
 }
 
 const fn open(method: Method, path: &'static str, handler: fn() -> MethodRouter<Arc<Agent>>) -> Route {
-    Route { access: Access::Open, method, path, handler }
+    Route { access: Access::Open, method, path, needs: None, handler }
 }
 
 const fn bearer(method: Method, path: &'static str, handler: fn() -> MethodRouter<Arc<Agent>>) -> Route {
-    Route { access: Access::Bearer, method, path, handler }
+    Route { access: Access::Bearer, method, path, needs: None, handler }
+}
+
+/// For game servers only.
+const fn game(method: Method, path: &'static str, handler: fn() -> MethodRouter<Arc<Agent>>) -> Route {
+    Route { access: Access::Bearer, method, path, needs: Some(Kind::Game), handler }
 }
 
 pub const ROUTES: &[Route] = &[
@@ -74,17 +84,17 @@ pub const ROUTES: &[Route] = &[
     bearer(Method::GET, "/metrics", || get(metrics::metrics)),
     bearer(Method::GET, "/openapi.json", || get(openapi::document)),
     bearer(Method::POST, "/config", || post(config::configure)),
-    bearer(Method::POST, "/start", || post(power::start)),
-    bearer(Method::POST, "/restart", || post(power::restart)),
-    bearer(Method::POST, "/stop", || post(power::stop)),
-    bearer(Method::POST, "/kill", || post(power::kill)),
+    game(Method::POST, "/start", || post(power::start)),
+    game(Method::POST, "/restart", || post(power::restart)),
+    game(Method::POST, "/stop", || post(power::stop)),
+    game(Method::POST, "/kill", || post(power::kill)),
     bearer(Method::GET, "/operations", || get(operations::list)),
     bearer(Method::GET, "/operations/{id}", || get(operations::one)),
     bearer(Method::GET, "/crashes", || get(crashes::list)),
     bearer(Method::GET, "/crashes/{id}", || get(crashes::one)),
-    bearer(Method::GET, "/game/players", || get(game::players)),
+    game(Method::GET, "/game/players", || get(game::players)),
     bearer(Method::GET, "/console/log", || get(console::log::log)),
-    bearer(Method::POST, "/console/command", || post(console::command::command)),
+    game(Method::POST, "/console/command", || post(console::command::command)),
     bearer(Method::GET, "/console/stream", || get(console::stream)),
 ];
 
@@ -104,7 +114,6 @@ pub struct Build {
 pub struct Agent {
     pub status: StatusReader,
     pub game: Arc<dyn GameCommands>,
-    pub console: Arc<dyn ConsoleLog>,
     pub gate: Gate,
     pub hosts: Hosts,
     pub build: Build,
@@ -113,8 +122,10 @@ pub struct Agent {
     /// Period of the SSE heartbeat.
     pub interval: Duration,
     pub traffic: Arc<Traffic>,
-    /// Free places for console viewers.
-    pub viewers: Arc<Semaphore>,
+    /// Free places for viewers of a console that does not count them itself.
+    pub places: Arc<Semaphore>,
+    /// Viewers of all consoles.
+    pub viewers: AtomicU64,
     /// Console bytes that viewers missed because they were no longer kept.
     pub missed_bytes: AtomicU64,
 }
@@ -129,7 +140,6 @@ impl Agent {
     ) -> Agent {
         Agent {
             status,
-            console: game.console(),
             game,
             gate: Gate::new(settings.token.as_ref()),
             hosts,
@@ -138,7 +148,8 @@ impl Agent {
             console_settings: settings.console.clone(),
             interval: settings.status.interval,
             traffic: Arc::new(Traffic::default()),
-            viewers: Arc::new(Semaphore::new(settings.console.max_viewers)),
+            places: Arc::new(Semaphore::new(settings.console.max_viewers)),
+            viewers: AtomicU64::new(0),
             missed_bytes: AtomicU64::new(0),
         }
     }
@@ -146,7 +157,7 @@ impl Agent {
     pub fn face(self) -> AgentFace {
         let agent = Arc::new(self);
         let router = ROUTES.iter().fold(Router::new(), |router, route| {
-            let handler = (route.handler)();
+            let handler = of_kind(&agent, route.needs, (route.handler)());
             router.route(
                 route.path,
                 match route.access {
@@ -157,6 +168,22 @@ impl Agent {
         });
         AgentFace { router: router.with_state(agent.clone()), agent }
     }
+}
+
+/// The handler, reached only in a container that has such a thing.
+fn of_kind(
+    agent: &Arc<Agent>,
+    needs: Option<Kind>,
+    handler: MethodRouter<Arc<Agent>>,
+) -> MethodRouter<Arc<Agent>> {
+    let Some(kind) = needs else { return handler };
+    let require = move |State(agent): State<Arc<Agent>>, request: Request, next: Next| async move {
+        match agent.game.admits(kind) {
+            Ok(()) => next.run(request).await,
+            Err(denied) => Problem::from(denied).into_response(),
+        }
+    };
+    handler.layer(middleware::from_fn_with_state(agent.clone(), require))
 }
 
 async fn require_bearer(State(agent): State<Arc<Agent>>, request: Request, next: Next) -> super::Response {

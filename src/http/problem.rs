@@ -52,6 +52,7 @@ codes! {
     NOT_FOUND NOT_FOUND "not_found": "There is nothing at this path", "See `/openapi.json` for the paths there are.";
     NO_SUCH_OPERATION NOT_FOUND "no_such_operation": "No operation has this id", "List `/operations`; old ones are forgotten.";
     NO_SUCH_CRASH NOT_FOUND "no_such_crash": "No crash report has this id", "List `/crashes`; old ones are forgotten.";
+    NO_SUCH_SESSION NOT_FOUND "no_such_session": "No shell session has this name", "Attach to it, which starts one.";
     PLAYERS_UNKNOWN NOT_FOUND "players_unknown": "This game does not tell who plays", "Nothing; the game's protocol has no such question.";
     METHOD_NOT_ALLOWED METHOD_NOT_ALLOWED "method_not_allowed": "This path does not know that method", "Use a method named in the Allow header.";
     REQUEST_TIMEOUT REQUEST_TIMEOUT "request_timeout": "The body did not arrive in time", "Send the body without pauses.";
@@ -218,7 +219,7 @@ impl From<Refusal> for Problem {
             }
             Refusal::Recovering | Refusal::ShuttingDown => problem.retry_after(RETRY),
             Refusal::NoConfig | Refusal::NotAGame | Refusal::NotRunning => problem,
-            Refusal::NotADevContainer | Refusal::NotProvisioned => problem,
+            Refusal::NotADevContainer | Refusal::NotProvisioned | Refusal::NoSuchSession => problem,
         }
     }
 }

@@ -17,6 +17,8 @@ pub enum Refusal {
     CatalogUnavailable { detail: String },
     /// A session name that could not be a folder's.
     InvalidSession { detail: String },
+    /// No shell of this name lives.
+    NoSuchSession,
     /// As many shell sessions as there may be.
     TooManySessions { limit: usize },
     /// As many viewers of one console as there may be.
@@ -45,6 +47,7 @@ impl Refusal {
             Refusal::NotProvisioned => "not_provisioned",
             Refusal::CatalogUnavailable { .. } => "catalog_unavailable",
             Refusal::InvalidSession { .. } => "invalid_session",
+            Refusal::NoSuchSession => "no_such_session",
             Refusal::TooManySessions { .. } => "too_many_sessions",
             Refusal::TooManyViewers { .. } => "too_many_viewers",
             Refusal::NoShell { .. } => "no_shell",
@@ -60,6 +63,7 @@ impl Refusal {
     pub fn status(&self) -> u16 {
         match self {
             Refusal::InvalidSession { .. } => 400,
+            Refusal::NoSuchSession => 404,
             Refusal::NoConfig | Refusal::NotAGame | Refusal::OperationInProgress { .. } | Refusal::NotRunning => 409,
             Refusal::NotADevContainer | Refusal::NotProvisioned => 409,
             Refusal::Unusable { .. } => 422,

@@ -41,7 +41,12 @@ pub fn check(config: &DevConfig, choices: &RuntimeChoices) -> Result<(), Refusal
         let allowed = checks::listed(choices.0.keys());
         return Err(unusable("runtime", said(runtime, &allowed)));
     };
-    match versions.contains(version) {
+    // `22` also asks for any 22.x.
+    let meant = |offered: &String| {
+        let rest = offered.strip_prefix(version.as_str()).filter(|_| !version.is_empty());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    match versions.iter().any(meant) {
         true => Ok(()),
         false => Err(unusable("version", said(version, &format!("{runtime} {}", checks::listed(versions))))),
     }
@@ -90,7 +95,7 @@ mod tests {
     use serde_json::json;
 
     fn choices() -> RuntimeChoices {
-        let node = vec!["20".to_owned(), "22".to_owned()];
+        let node = ["20", "22", "24.1.0"].map(str::to_owned).to_vec();
         RuntimeChoices([("node".to_owned(), node), ("go".to_owned(), vec!["1.25".to_owned()])].into())
     }
 
@@ -115,6 +120,13 @@ mod tests {
     }
 
     #[test]
+    fn the_beginning_of_a_version_will_do() {
+        for version in ["24", "24.1", "24.1.0"] {
+            assert!(judge(&json!({"vmid": 1, "runtime": "node", "version": version})).is_ok(), "{version}");
+        }
+    }
+
+    #[test]
     fn code_server_is_wanted_by_either_field() {
         for (fields, wanted) in [
             (json!({}), false),
@@ -135,8 +147,10 @@ mod tests {
             (json!({"vmid": 1}), "runtime", "allowed: go, node"),
             (json!({"vmid": 1, "runtime": "cobol", "version": "1"}), "runtime", "allowed: go, node"),
             (json!({"vmid": 1, "runtime": "../x", "version": "1"}), "runtime", "A-Z"),
-            (json!({"vmid": 1, "runtime": "node"}), "version", "allowed: node 20, 22"),
-            (json!({"vmid": 1, "runtime": "node", "version": "21"}), "version", "allowed: node 20, 22"),
+            (json!({"vmid": 1, "runtime": "node"}), "version", "allowed: node 20, 22, 24.1.0"),
+            (json!({"vmid": 1, "runtime": "node", "version": "21"}), "version", "allowed: node 20, 22, 24.1.0"),
+            (json!({"vmid": 1, "runtime": "node", "version": "2"}), "version", "allowed: node 20, 22, 24.1.0"),
+            (json!({"vmid": 1, "runtime": "node", "version": "24.1.00"}), "version", "allowed"),
             (json!({"vmid": 1, "runtime": "node", "version": 22}), "version", "a text"),
             (json!({"vmid": 1, "runtime": "node", "version": "22", "runtimeVersion": "20"}), "runtimeVersion", "contra"),
             (json!({"vmid": 0, "runtime": "node", "version": "22"}), "vmid", "1 to 999999999"),
@@ -159,7 +173,8 @@ mod tests {
         fn what_is_accepted_is_in_the_catalog(runtime in "[a-z./]{0,6}", version in "[0-9./]{0,4}") {
             let body = json!({"vmid": 1, "runtime": runtime, "version": version});
             if let Ok(config) = judge(&body) {
-                prop_assert!(choices().0[&config.runtime].contains(&config.version));
+                let offered = &choices().0[&config.runtime];
+                prop_assert!(offered.iter().any(|v| format!("{v}.").starts_with(&format!("{}.", config.version))));
             }
         }
     }
