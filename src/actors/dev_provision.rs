@@ -33,7 +33,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, Spawn
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{
     task::{AbortHandle, JoinSet},
-    time::Instant,
+    time::{Instant, timeout_at},
 };
 use world::World;
 
@@ -86,6 +86,7 @@ impl DevProvision {
         let resolved = Arc::new(judged.map_err(|_| Denied::Busy)?.map_err(Denied::Refused)?);
         let by = By { id: self.world.operation_id(), holder: holder.to_owned() };
         let deadline = Instant::now() + within;
+        timeout_at(deadline, self.slot.filled()).await.map_err(|_| Denied::Gone)?;
         loop {
             let ask = |reply| Message::Configure(resolved.clone(), by.clone(), reply);
             match self.slot.call(within, ask).await {

@@ -31,7 +31,10 @@ use crate::{
 use desk::Desks;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 use world::World;
 
 /// Between two tries of a viewer that came before earlier sessions were found.
@@ -77,6 +80,7 @@ impl Terminal {
         terminal::check_name(session).map_err(Denied::Refused)?;
         let within = self.settings.limits.command_timeout;
         let deadline = Instant::now() + within;
+        timeout_at(deadline, self.slot.filled()).await.map_err(|_| Denied::Gone)?;
         loop {
             let asked = self.slot.call(within, |reply| Message::Attach(session.to_owned(), reply)).await;
             match asked {

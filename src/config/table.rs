@@ -117,7 +117,7 @@ static TABLE: &[Setting] = settings! {
 
     "dev.provision_within", "Longest time the set-up of a dev container may take, installs included.", |x| Slot::Time(&mut x.dev.provision_within, s(1)..=DAY);
     "dev.max_processes", "Processes and threads each shell, and the editor, may have.", |x| Slot::Count(&mut x.dev.max_processes, 16..=4_194_304);
-    "dev.repair_entries", "Files and folders of the workspace whose owner is looked at during the set-up.", |x| Slot::Count(&mut x.dev.repair_entries, 1000..=1_000_000_000);
+    "dev.repair_entries", "Files and folders of the workspace whose owner is looked at during the set-up.", |x| Slot::Count(&mut x.dev.repair_entries, 1..=1_000_000_000);
 
     "game.user", "Account games run as when the agent is root; created if missing.", |x| Slot::Account(&mut x.game.user);
     "game.max_processes", "Processes and threads a server may have.", |x| Slot::Count(&mut x.game.max_processes, 16..=4_194_304);

@@ -93,7 +93,8 @@ mod tests {
             let (rest, at) = without_block(&once);
             prop_assert!(at.is_some());
             // A newline may have been added to the last line; nothing else.
-            prop_assert_eq!(String::from_utf8(rest).unwrap().trim_end_matches('\n'), file.trim_end_matches('\n'));
+            let rest = String::from_utf8(rest).unwrap();
+            prop_assert_eq!(rest.trim_end_matches('\n'), file.trim_end_matches('\n'));
         }
     }
 }

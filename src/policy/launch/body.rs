@@ -46,7 +46,8 @@ pub fn read(value: &Value, games: &Games, settings: &Settings) -> Result<ConfigB
     let fields = Fields(object);
     fields.check_size(settings.limits.config_bytes)?;
     if fields.kind()? == Kind::Dev {
-        return Err(unusable("container_type", "a dev container is no game; allowed: game"));
+        let named = fields.any_of(&TYPE_FIELDS)?.map_or("container_type", |(name, _)| name);
+        return Err(unusable(named, "a dev container is no game; allowed: game"));
     }
     check_no_dev_fields(&fields)?;
     let mut unknown: Vec<String> = object.keys().filter(|name| !is_known(name)).cloned().collect();
