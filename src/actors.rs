@@ -3,6 +3,8 @@ pub mod container;
 pub mod dev_provision;
 pub mod game_server;
 pub mod held;
+pub mod installer;
+mod pace;
 pub mod root;
 pub mod slot;
 pub mod status;

@@ -1,5 +1,6 @@
 //! What we do to the machine: the only door to processes, files, sockets and clocks.
 pub mod accounts;
+pub mod artifacts;
 pub mod cgroup;
 pub mod clock;
 pub mod console_input;
@@ -10,6 +11,7 @@ pub mod doctor;
 pub mod failpoint;
 pub mod file_manifest;
 pub mod find;
+pub mod install;
 pub mod keeper_client;
 pub mod keeper_state;
 pub mod keeping;

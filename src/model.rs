@@ -1,4 +1,5 @@
 //! What there is: plain data every room may name. No I/O, no clock, no async.
+pub mod catalog;
 pub mod console;
 pub mod container;
 pub mod crash;
@@ -8,6 +9,7 @@ pub mod exit;
 pub mod game;
 pub mod glob;
 pub mod ids;
+pub mod install;
 pub mod machine;
 pub mod operation;
 pub mod phase;

@@ -1,4 +1,5 @@
 //! What we decide: pure functions and state machines. Time and chance come in as arguments.
+pub mod catalog;
 pub mod container;
 pub mod crash;
 pub mod dev_provision;
@@ -6,6 +7,7 @@ pub mod doctor;
 pub mod environment;
 pub mod fields;
 pub mod game_server;
+pub mod installer;
 pub mod launch;
 pub mod operations;
 pub mod readiness;

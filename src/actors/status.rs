@@ -21,7 +21,10 @@ use crate::{
         snapshot::{Snapshot, Usage, Warning},
         time::{BootTime, WallTime},
     },
-    policy::status::{DevPart, Finding, GamePart, Identity, Parts, findings, fold, revise, says_the_same},
+    policy::{
+        installer::InstallPart,
+        status::{DevPart, Finding, GamePart, Identity, Parts, all_operations, findings, fold, revise, says_the_same},
+    },
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -100,6 +103,7 @@ struct Shared {
     interval: Duration,
     game: watch::Sender<GamePart>,
     dev: watch::Sender<DevPart>,
+    install: watch::Sender<InstallPart>,
     published: watch::Sender<Arc<Published>>,
 }
 
@@ -111,8 +115,8 @@ impl Status {
         let now = gauges.now();
         let first = with_json(unsent(fold(&parts, now), &parts, &[], now.1))?;
         let (game, dev) = (watch::Sender::new(game), watch::Sender::default());
-        let published = watch::Sender::new(Arc::new(first));
-        let shared = Shared { identity, gauges, interval, game, dev, published };
+        let (install, published) = (watch::Sender::default(), watch::Sender::new(Arc::new(first)));
+        let shared = Shared { identity, gauges, interval, game, dev, install, published };
         Ok(Status { slot: Slot::default(), shared: Arc::new(shared) })
     }
 
@@ -126,9 +130,15 @@ impl Status {
         self.slot.cast(Message::Changed);
     }
 
-    /// The dev container's part has changed.
+    /// As [`Status::publish_game`], for the dev container's part.
     pub fn publish_dev(&self, part: DevPart) {
         self.shared.dev.send_replace(part);
+        self.slot.cast(Message::Changed);
+    }
+
+    /// As [`Status::publish_game`], for the installer's part.
+    pub fn publish_install(&self, part: InstallPart) {
+        self.shared.install.send_replace(part);
         self.slot.cast(Message::Changed);
     }
 
@@ -181,8 +191,9 @@ impl Actor for StatusAggregator {
 
     async fn pre_start(&self, _: ActorRef<Message>, _: ()) -> Result<State, ActorProcessingErr> {
         let (game, dev) = (self.shared.game.borrow().clone(), self.shared.dev.borrow().clone());
+        let install = self.shared.install.borrow().clone();
         let usage = self.shared.published.borrow().snapshot.usage.clone();
-        let parts = Parts { identity: self.shared.identity.clone(), game, dev, usage, machine: Vec::new() };
+        let parts = Parts { identity: self.shared.identity.clone(), game, dev, install, usage, machine: Vec::new() };
         Ok(State { parts, tasks: JoinSet::new() })
     }
 
@@ -197,10 +208,7 @@ impl Actor for StatusAggregator {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Changed => {
-                state.parts.take_game(self.shared.game.borrow().clone());
-                state.parts.take_dev(self.shared.dev.borrow().clone());
-            }
+            Message::Changed => self.take_parts(state),
             Message::Tick => return self.tick(&me, state),
             Message::Sampled(usage) => state.parts.usage = usage,
             Message::Ping(reply) => return Ok(reply.send(())?),
@@ -213,6 +221,12 @@ impl Actor for StatusAggregator {
 }
 
 impl StatusAggregator {
+    fn take_parts(&self, state: &mut State) {
+        state.parts.take_game(self.shared.game.borrow().clone());
+        state.parts.take_dev(self.shared.dev.borrow().clone());
+        state.parts.install = self.shared.install.borrow().clone();
+    }
+
     /// Samples now, in a task; the next tick is armed from here, so a slow machine gets fewer samples and no burst.
     fn tick(&self, me: &ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
         while state.tasks.try_join_next().is_some() {}
@@ -252,7 +266,7 @@ fn same(shown: &Published, fresh: &Published) -> bool {
 /// Everything but the JSON, which is only made for what is sent.
 fn unsent(snapshot: Snapshot, parts: &Parts, was: &[Check], at: WallTime) -> Published {
     let checks = findings(parts).into_iter().map(|f| check(f, was, at)).collect();
-    let (operations, crashes) = (parts.operations(), parts.game.crashes.clone());
+    let (operations, crashes) = (all_operations(parts), parts.game.crashes.clone());
     Published { snapshot, json: Bytes::new(), operations, crashes, checks: Arc::new(checks) }
 }
 

@@ -182,12 +182,7 @@ impl TerminalActor {
         &*self.handle.world
     }
 
-    fn on_recovered(
-        &self,
-        me: &ActorRef<Message>,
-        state: &mut State,
-        found: Result<Vec<(String, Found)>, String>,
-    ) {
+    fn on_recovered(&self, me: &ActorRef<Message>, state: &mut State, found: Result<Vec<(String, Found)>, String>) {
         state.recovering = false;
         let found = found.unwrap_or_else(|why| {
             tracing::error!(why, "shells of an earlier agent cannot be looked for");
@@ -259,13 +254,7 @@ impl TerminalActor {
     }
 
     /// Asks the session, does what it says, shows what it is, and lets go of it once nothing is left.
-    fn with(
-        &self,
-        me: &ActorRef<Message>,
-        state: &mut State,
-        name: &str,
-        ask: impl FnOnce(&mut Open) -> Vec<Effect>,
-    ) {
+    fn with(&self, me: &ActorRef<Message>, state: &mut State, name: &str, ask: impl FnOnce(&mut Open) -> Vec<Effect>) {
         let Some(open) = state.sessions.get_mut(name) else { return };
         let effects = ask(open);
         self.perform(me, &mut state.tasks, open, effects);

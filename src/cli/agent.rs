@@ -1,6 +1,7 @@
 //! Composition root of `zlh agent`: settings, doors to the machine, actors, listener; then it waits to be told to stop.
 mod dev;
 mod gauges;
+mod installing;
 mod judging;
 mod logging;
 mod probing;
@@ -13,6 +14,7 @@ use crate::{
         container::Container,
         dev_provision::DevProvision,
         game_server::GameServer,
+        installer::Installer,
         root::{Child, Root, actor_rule},
         status::Status,
         terminal::Terminal,
@@ -31,8 +33,9 @@ use crate::{
     },
     policy::{game_server::command::Leaving, status::Identity},
 };
-use dev::{DevWorld, NoServices, installs::OnDisk, shells::Shells};
+use dev::{DevWorld, NoServices, shells::Shells};
 use gauges::MachineGauges;
+use installing::MachineWorkshop;
 use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
@@ -140,12 +143,12 @@ async fn live(settings: Arc<Settings>) -> Result<(), Failure> {
         .await
         .map_err(|e| Failure::Start(format!("cannot listen on {}: {e}", settings.listen)))?;
     let address = listener.local_addr().map_err(cannot("read the listener's address"))?;
-    let Actors { status, container, children } = actors(&settings)?;
+    let Actors { status, container, installer, children } = actors(&settings)?;
     let game = container.game.clone();
     let mut root = Root::spawn(children, actor_rule()).await.map_err(cannot("start the root actor"))?;
     let (drain, drained) = watch::channel(false);
-    let face =
-        Agent::new(status.reader(), Arc::new(container), &settings, hosts(&settings, address), build()).face();
+    let (container, installer) = (Arc::new(container), Arc::new(installer));
+    let face = Agent::new(status.reader(), container, installer, &settings, hosts(&settings, address), build()).face();
     let server = tokio::spawn(serve(listener, face, settings.clone(), drained));
     println!("listening agent http://{address}");
     let broken = tokio::select! {
@@ -167,6 +170,7 @@ async fn live(settings: Arc<Settings>) -> Result<(), Failure> {
 struct Actors {
     status: Status,
     container: Container,
+    installer: Installer,
     /// In the order they are born.
     children: Vec<Child>,
 }
@@ -183,20 +187,34 @@ fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     };
     let status = Status::new(identity, gauges, settings.status.interval).map_err(cannot("form the first status"))?;
     let state = cannot("open the agent's state folder");
+    let workshop = MachineWorkshop::new(settings.clone()).map_err(&state)?;
+    let installer = Installer::new(Arc::new(workshop), settings.clone(), status.clone());
     let world = MachineWorld::new(settings.clone(), keeper).map_err(&state)?;
     let game = GameServer::new(Arc::new(world), settings.clone(), status.clone());
-    let provision = dev_provision(settings, &status).map_err(&state)?;
+    let provision = dev_provision(settings, &status, &installer).map_err(&state)?;
     let terminal = Terminal::new(Arc::new(Shells::new(settings.clone())), settings.clone());
-    let children = vec![status.child(), game.child(), provision.child(), terminal.child()];
+    tokio::spawn(tell_shells(installer.clone(), provision.clone()));
+    let children = vec![status.child(), installer.child(), game.child(), provision.child(), terminal.child()];
     let kind = dev::saved_kind(settings).map_err(&state)?;
-    Ok(Actors { status, container: Container::new(game, provision, terminal, kind), children })
+    Ok(Actors { status, container: Container::new(game, provision, terminal, kind), installer, children })
 }
 
-fn dev_provision(settings: &Arc<Settings>, status: &Status) -> Result<DevProvision, StoreError> {
-    let installs = Arc::new(OnDisk { root: settings.root.clone() });
-    let world = DevWorld::new(settings.clone(), installs, Arc::new(NoServices))?;
+fn dev_provision(settings: &Arc<Settings>, status: &Status, installer: &Installer) -> Result<DevProvision, StoreError> {
+    let world = DevWorld::new(settings.clone(), installer.clone(), Arc::new(NoServices))?;
     let workspace = world.workspace();
     Ok(DevProvision::new(Arc::new(world), settings.clone(), status.clone(), workspace))
+}
+
+/// Another version behind `current` needs nothing; another runtime does.
+async fn tell_shells(installer: Installer, provision: DevProvision) {
+    let mut seen = installer.seen();
+    let mut known = seen.borrow().present.current.clone();
+    while seen.changed().await.is_ok() {
+        let current = seen.borrow_and_update().present.current.clone();
+        if std::mem::replace(&mut known, current) != known {
+            provision.runtimes_changed();
+        }
+    }
 }
 
 async fn serve(

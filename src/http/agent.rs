@@ -13,6 +13,7 @@ mod metrics;
 mod openapi;
 mod operations;
 mod power;
+mod runtimes;
 mod status;
 mod version;
 
@@ -39,9 +40,9 @@ use axum::{
     http::{HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::IntoResponse,
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
-use backend::GameCommands;
+use backend::{GameCommands, RuntimeCommands};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use std::{
@@ -90,6 +91,15 @@ pub const ROUTES: &[Route] = &[
     game(Method::POST, "/kill", || post(power::kill)),
     bearer(Method::GET, "/operations", || get(operations::list)),
     bearer(Method::GET, "/operations/{id}", || get(operations::one)),
+    bearer(Method::DELETE, "/operations/{id}", || delete(runtimes::cancel)),
+    bearer(Method::GET, "/dev/runtimes", || get(runtimes::list)),
+    bearer(Method::POST, "/dev/runtimes", || post(runtimes::install)),
+    bearer(Method::POST, "/dev/runtimes/gc", || post(runtimes::collect)),
+    bearer(Method::DELETE, "/dev/runtimes/{runtime}/{version}", || delete(runtimes::remove)),
+    bearer(Method::POST, "/dev/runtimes/{runtime}/activate", || post(runtimes::activate)),
+    bearer(Method::POST, "/dev/runtimes/{runtime}/rollback", || post(runtimes::rollback)),
+    bearer(Method::POST, "/dev/runtimes/{runtime}/verify", || post(runtimes::verify)),
+    bearer(Method::POST, "/dev/runtimes/{runtime}/repair", || post(runtimes::repair)),
     bearer(Method::GET, "/crashes", || get(crashes::list)),
     bearer(Method::GET, "/crashes/{id}", || get(crashes::one)),
     game(Method::GET, "/game/players", || get(game::players)),
@@ -114,6 +124,7 @@ pub struct Build {
 pub struct Agent {
     pub status: StatusReader,
     pub game: Arc<dyn GameCommands>,
+    pub runtimes: Arc<dyn RuntimeCommands>,
     pub gate: Gate,
     pub hosts: Hosts,
     pub build: Build,
@@ -134,6 +145,7 @@ impl Agent {
     pub fn new(
         status: StatusReader,
         game: Arc<dyn GameCommands>,
+        runtimes: Arc<dyn RuntimeCommands>,
         settings: &settings::Settings,
         hosts: Hosts,
         build: Build,
@@ -141,6 +153,7 @@ impl Agent {
         Agent {
             status,
             game,
+            runtimes,
             gate: Gate::new(settings.token.as_ref()),
             hosts,
             build,
@@ -171,11 +184,7 @@ impl Agent {
 }
 
 /// The handler, reached only in a container that has such a thing.
-fn of_kind(
-    agent: &Arc<Agent>,
-    needs: Option<Kind>,
-    handler: MethodRouter<Arc<Agent>>,
-) -> MethodRouter<Arc<Agent>> {
+fn of_kind(agent: &Arc<Agent>, needs: Option<Kind>, handler: MethodRouter<Arc<Agent>>) -> MethodRouter<Arc<Agent>> {
     let Some(kind) = needs else { return handler };
     let require = move |State(agent): State<Arc<Agent>>, request: Request, next: Next| async move {
         match agent.game.admits(kind) {

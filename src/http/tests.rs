@@ -2,7 +2,7 @@
 use super::{
     agent::{
         Agent, Build,
-        backend::{ConsoleLog, GameCommands, KeptOutput, Verdict},
+        backend::{ConsoleLog, GameCommands, KeptOutput, Ordered, RuntimeCommands, Verdict},
     },
     hosts::Hosts,
     server::{self, Traffic},
@@ -10,13 +10,16 @@ use super::{
 use crate::{
     actors::{
         game_server::{Accepted, Chunk, Denied, RunEnd},
+        installer::{self, Stock, workshop::Available},
         status::{Check, Published, StatusReader},
     },
     model::{
+        catalog::Digest,
         console::{Epoch, LogRange},
         container::Kind,
         crash::{Classification, Confidence, CrashReport, Retry, Verdict as CrashVerdict},
         ids::{InstanceId, OperationId, Revision, RunId},
+        install::{Family, Tree, User, Wanted},
         operation::{Operation, OperationKind, OperationState},
         phase::State,
         refusal::Refusal,
@@ -46,6 +49,8 @@ pub struct Fixture {
     pub verdict: watch::Sender<Verdict>,
     pub players: watch::Sender<Option<Players>>,
     pub kind: watch::Sender<Kind>,
+    /// What the installer answers to every order.
+    pub ordered: watch::Sender<Ordered>,
     /// `verb argument` of each call the game got.
     pub calls: mpsc::UnboundedReceiver<String>,
     pub console: Arc<MemoryLog>,
@@ -69,6 +74,8 @@ impl Fixture {
             watch::Sender::new(Ok(Accepted { operation: Some(OperationId("op-1".into())), state: State::Starting }));
         let players = watch::Sender::new(None);
         let kind = watch::Sender::new(Kind::Game);
+        let ordered = watch::Sender::new(Ok(installer::Accepted { operation: Some(OperationId("op-2".into())) }));
+        let runtimes = ScriptedRuntimes { verdict: ordered.subscribe(), calls: calls_in.clone() };
         let game = ScriptedGame {
             verdict: verdict.subscribe(),
             players: players.subscribe(),
@@ -79,7 +86,7 @@ impl Fixture {
         let build = Build { version: "v0.1.0".into(), commit: "abc123".into() };
         let reader = StatusReader::new(status.subscribe());
         let hosts = Hosts::new(settings.allowed_hosts.clone(), []);
-        let face = Agent::new(reader, Arc::new(game), &settings, hosts, build).face();
+        let face = Agent::new(reader, Arc::new(game), Arc::new(runtimes), &settings, hosts, build).face();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (shutdown, stopped) = oneshot::channel::<()>();
@@ -88,7 +95,7 @@ impl Fixture {
         let server = tokio::spawn(async move {
             server::serve(listener, face, &settings.limits, counted, async move { drop(stopped.await) }).await
         });
-        Fixture { addr, status, verdict, players, kind, calls, console, traffic, shutdown, server }
+        Fixture { addr, status, verdict, players, kind, ordered, calls, console, traffic, shutdown, server }
     }
 
     /// Publishes the next revision after `change`.
@@ -203,6 +210,7 @@ pub fn check(name: &str, ok: bool) -> Check {
 
 pub fn operation(id: &str, state: OperationState) -> Operation {
     Operation {
+        subject: String::new(),
         id: OperationId(id.into()),
         kind: OperationKind::Stop,
         state,
@@ -303,6 +311,63 @@ impl GameCommands for ScriptedGame {
     }
     fn kept(&self, _: Option<&str>) -> Result<Arc<dyn KeptOutput>, Denied> {
         Ok(self.console.clone())
+    }
+}
+
+/// Writes down what it was asked.
+struct ScriptedRuntimes {
+    verdict: watch::Receiver<Ordered>,
+    calls: mpsc::UnboundedSender<String>,
+}
+
+impl ScriptedRuntimes {
+    fn called(&self, what: String) -> BoxFuture<'_, Ordered> {
+        self.calls.send(what).unwrap();
+        ready(self.verdict.borrow().clone()).boxed()
+    }
+}
+
+impl RuntimeCommands for ScriptedRuntimes {
+    fn stock(&self) -> BoxFuture<'_, Result<Vec<Stock>, Denied>> {
+        let tree = Tree {
+            id: Family::runtime("node").version("22"),
+            path: "/opt/zlh/runtimes/node/22".into(),
+            bytes: 7,
+            files: 1,
+            sha256: Digest([0; 32]),
+            bin: Vec::new(),
+            env: Default::default(),
+            verified: true,
+        };
+        let users = vec![User { pid: 7, name: "node".into() }];
+        ready(Ok(vec![Stock { tree, active: true, users }])).boxed()
+    }
+    fn available(&self) -> BoxFuture<'_, Result<Vec<Available>, String>> {
+        ready(Err("http://artifacts/ cannot be reached".into())).boxed()
+    }
+    fn ensure(&self, wanted: Wanted, activate: bool, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        self.called(format!("ensure {wanted} {activate} {holder}"))
+    }
+    fn activate(&self, runtime: String, version: String, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        self.called(format!("activate {runtime} {version} {holder}"))
+    }
+    fn rollback(&self, runtime: String, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        self.called(format!("rollback {runtime} {holder}"))
+    }
+    fn remove(&self, runtime: String, version: String, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        self.called(format!("remove {runtime} {version} {holder}"))
+    }
+    fn verify(&self, runtime: String, version: Option<String>, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        self.called(format!("verify {runtime} {version:?} {holder}"))
+    }
+    fn repair(&self, runtime: String, version: Option<String>, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        self.called(format!("repair {runtime} {version:?} {holder}"))
+    }
+    fn collect(&self, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        self.called(format!("collect {holder}"))
+    }
+    fn cancel(&self, operation: OperationId) -> BoxFuture<'_, Ordered> {
+        self.called(format!("cancel {operation}"))
     }
 }
 

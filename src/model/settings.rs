@@ -20,6 +20,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     pub vmid: Option<u32>,
     pub artifacts_url: Option<String>,
+    /// What has no known hash is refused instead of installed with a warning.
+    pub require_hashes: bool,
+    /// Keys whose signature a catalog must bear, `ed25519:…`; none: catalogs need no signature.
+    pub trusted_keys: Vec<String>,
     /// Bearer token; never printed.
     pub token: Option<Secret>,
     /// File the token is read from.
@@ -36,6 +40,7 @@ pub struct Settings {
     pub terminal: Terminal,
     pub game: Game,
     pub dev: Dev,
+    pub install: Install,
     pub limits: Limits,
     pub status: Status,
     pub runtime: Runtime,
@@ -135,8 +140,63 @@ pub struct Game {
     pub max_processes: u32,
     /// Less free space than this where the server root lies: no start.
     pub min_disk_free_bytes: u64,
+    /// Preparing a start (which may install things) without any sign of progress for this long has failed.
+    pub prepare_patience: Duration,
     /// Start the saved workload when the agent starts after a reboot and it was meant to run.
     pub autostart: bool,
+}
+
+/// How things are fetched, and what an archive may be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Install {
+    /// Names in one archive.
+    pub max_entries: u64,
+    /// Bytes of one archive once it is unpacked.
+    pub max_bytes: u64,
+    /// Unpacked bytes for each packed one, once [`Install::RATIO_FROM`] bytes are unpacked.
+    pub max_ratio: u64,
+    /// Bytes of one path in an archive.
+    pub max_path_bytes: usize,
+    /// Folders in folders.
+    pub max_path_levels: usize,
+    /// Bytes of one file that is fetched.
+    pub max_download_bytes: u64,
+    /// Memory a decoder of .xz or .zst may ask for.
+    pub decoder_bytes: u64,
+    /// Bytes of fetched archives that are kept for repairs and other installs.
+    pub cache_bytes: u64,
+    pub connect_timeout: Duration,
+    /// A server that sends no byte for this long counts as gone.
+    pub stall: Duration,
+    /// Waits before the 1st, 2nd, … further attempt when a transfer breaks off.
+    pub backoff: Vec<Duration>,
+    /// Hosts a redirect may lead to, besides the one that was asked.
+    pub redirect_hosts: Vec<String>,
+    /// PEM file with authorities that are trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Time a fresh install's first run (`node --version`) may take.
+    pub check_within: Duration,
+    /// Addresses of servers that have the same artifacts.
+    pub mirrors: Vec<String>,
+    /// Installs that work at a time; more of them wait.
+    pub parallel: usize,
+    /// Orders that may be under way or waiting.
+    pub queue: usize,
+    /// A step without any sign of progress for this long has failed.
+    pub patience: Duration,
+    /// Lives of the agent that an order may outlast before it is given up.
+    pub tries: u32,
+    /// Formerly active versions of each runtime that garbage collection leaves.
+    pub keep_previous: usize,
+    /// The catalog's channel that versions are chosen from.
+    pub channel: String,
+    /// Releases younger than this are not taken.
+    pub min_release_age: Duration,
+}
+
+impl Install {
+    /// Small archives may be as dense as they like: a megabyte of zeros hurts nobody.
+    pub const RATIO_FROM: u64 = 64 << 20;
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -200,6 +260,8 @@ impl Default for Settings {
             listen: SocketAddr::from(([0, 0, 0, 0], 18888)),
             vmid: None,
             artifacts_url: None,
+            require_hashes: false,
+            trusted_keys: Vec::new(),
             token: None,
             token_file: None,
             allow_unauthenticated: false,
@@ -232,18 +294,49 @@ impl Default for Settings {
                 columns: 200,
                 rows: 24,
             },
-            terminal: Terminal {
-                linger: s(60),
-                max_sessions: 16,
-                scrollback_bytes: 1 << 20,
-                columns: 80,
-                rows: 24,
-            },
+            terminal: Terminal { linger: s(60), max_sessions: 16, scrollback_bytes: 1 << 20, columns: 80, rows: 24 },
             dev: Dev { provision_within: s(1800), max_processes: 4096, repair_entries: 2_000_000 },
-            game: Game { user: "game".into(), max_processes: 4096, min_disk_free_bytes: 64 << 20, autostart: true },
+            game: Game {
+                user: "game".into(),
+                max_processes: 4096,
+                min_disk_free_bytes: 64 << 20,
+                prepare_patience: s(600),
+                autostart: true,
+            },
+            install: Install::default(),
             limits: Limits::default(),
             status: Status { interval: s(5) },
             runtime: Runtime { worker_threads: 2 },
+        }
+    }
+}
+
+impl Default for Install {
+    fn default() -> Self {
+        let s = Duration::from_secs;
+        Install {
+            max_entries: 200_000,
+            max_bytes: 8 << 30,
+            max_ratio: 100,
+            max_path_bytes: 4096,
+            max_path_levels: 64,
+            max_download_bytes: 4 << 30,
+            decoder_bytes: 128 << 20,
+            cache_bytes: 2 << 30,
+            connect_timeout: s(10),
+            stall: s(30),
+            backoff: vec![s(1), s(3), s(10), s(30)],
+            redirect_hosts: Vec::new(),
+            ca_file: None,
+            check_within: s(60),
+            mirrors: Vec::new(),
+            parallel: 2,
+            queue: 64,
+            patience: Duration::from_secs(180),
+            tries: 3,
+            keep_previous: 1,
+            channel: "stable".into(),
+            min_release_age: Duration::ZERO,
         }
     }
 }

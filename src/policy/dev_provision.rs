@@ -73,7 +73,11 @@ pub struct Ticket(pub u64);
 pub enum Fact {
     Recalled(Result<Box<Recollection>, String>),
     Stored(Ticket, Result<(), String>),
-    Progressed { ticket: Ticket, text: String, progress: Option<f64> },
+    Progressed {
+        ticket: Ticket,
+        text: String,
+        progress: Option<f64>,
+    },
     /// The step's end.
     Done(Ticket, Result<(), String>),
     /// The operation is out of time.
@@ -109,7 +113,13 @@ enum Stage {
     Recovering,
     Idle,
     /// Walking the plan: the steps still to come, the first of which is under way as `ticket`.
-    Working { steps: Vec<Step>, ticket: Ticket, deadline: Ticket, text: String, progress: Option<f64> },
+    Working {
+        steps: Vec<Step>,
+        ticket: Ticket,
+        deadline: Ticket,
+        text: String,
+        progress: Option<f64>,
+    },
     Ready,
     Failed,
 }

@@ -30,16 +30,8 @@ pub const BASH: &str = "etc/bash.bashrc";
 pub const ZSH: &str = "etc/zsh/zshenv";
 
 /// What every account of this machine has; games too, as Debian's own default has them.
-const SYSTEM_FOLDERS: [&str; 8] = [
-    "/usr/local/sbin",
-    "/usr/local/bin",
-    "/usr/sbin",
-    "/usr/bin",
-    "/sbin",
-    "/bin",
-    "/usr/local/games",
-    "/usr/games",
-];
+const SYSTEM_FOLDERS: [&str; 8] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/games", "/usr/games"];
 /// Where package tools put a person's own programs, relative to the home.
 const HOME_FOLDERS: [&str; 4] = [".local/bin", ".npm-global/bin", "go/bin", ".dotnet/tools"];
 /// There on every Debian, also without the package `locales`.

@@ -31,7 +31,7 @@ mod ended;
 mod ladder;
 mod recovering;
 mod starting;
-pub use starting::{LAUNCH_WITHIN, PREPARE_WITHIN};
+pub use starting::LAUNCH_WITHIN;
 mod stopping;
 mod view;
 
@@ -139,7 +139,7 @@ impl Machine {
             Reply::Discovered { found, autostart } => self.on_discovered(now, ticket, found, autostart),
             Reply::Stored(result) => self.on_stored(now, ticket, result),
             Reply::StillStoring => _ = self.settling.take_if(|awaited| *awaited == ticket),
-            Reply::Progressed { step, progress } => self.on_progressed(ticket, &step, progress),
+            Reply::Progressed { step, progress } => self.on_progressed(now, ticket, &step, progress),
             Reply::Prepared(result) => self.on_prepared(now, ticket, result),
             Reply::PortsFreed(result) => self.on_ports_freed(now, ticket, result),
             Reply::TimerFired => self.on_timer(now, ticket),

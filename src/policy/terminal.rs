@@ -75,7 +75,10 @@ pub enum Effect {
     Forget,
     /// To one who attached.
     Admit(Viewer),
-    Turn { viewer: Viewer, why: Refusal },
+    Turn {
+        viewer: Viewer,
+        why: Refusal,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,5 +6,6 @@ mod crash_real;
 mod faults;
 mod host_keeper;
 mod house;
+mod installs;
 mod keeper;
 mod support;

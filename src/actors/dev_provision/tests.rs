@@ -177,7 +177,8 @@ async fn an_unusable_body_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_step_that_fails_or_breaks_is_an_error_with_its_reason() {
-    for (bad, why) in [(Bad::Fails, "injected"), (Bad::Panics, "its task broke"), (Bad::Hangs, "dev.provision_within")] {
+    for (bad, why) in [(Bad::Fails, "injected"), (Bad::Panics, "its task broke"), (Bad::Hangs, "dev.provision_within")]
+    {
         let script = Arc::<Script>::default();
         script.truth().bad = Some((Step::Runtime, bad));
         let agent = Agent::up(&script).await;

@@ -1,11 +1,14 @@
 //! What the DevProvisionActor asks of others, answered by this machine.
-pub mod installs;
+mod installs;
 mod records;
 pub mod shells;
 mod surroundings;
 
 use crate::{
-    actors::dev_provision::world::{Progress, World},
+    actors::{
+        dev_provision::world::{Progress, World},
+        installer::Installer,
+    },
     host::{
         accounts::{self, Account, person},
         clock, dev_home, failpoint,
@@ -27,7 +30,6 @@ use crate::{
     },
 };
 use futures_util::future::{BoxFuture, FutureExt};
-use installs::Installs;
 use records::Records;
 use serde_json::Value;
 use std::{
@@ -72,7 +74,7 @@ pub struct DevWorld {
     /// Absolute.
     root: PathBuf,
     records: Records,
-    installs: Arc<dyn Installs>,
+    installer: Installer,
     services: Arc<dyn Services>,
     /// Held by whatever step is at work, also if nobody waits for it any more.
     turn: Arc<Mutex<()>>,
@@ -82,12 +84,12 @@ impl DevWorld {
     /// Needs a tokio runtime.
     pub fn new(
         settings: Arc<Settings>,
-        installs: Arc<dyn Installs>,
+        installer: Installer,
         services: Arc<dyn Services>,
     ) -> Result<DevWorld, StoreError> {
         let records = Records::start(&settings.root.join("opt/zlh-agent/state"))?;
         let root = std::path::absolute(&settings.root).unwrap_or_else(|_| settings.root.clone());
-        Ok(DevWorld { settings, root, records, installs, services, turn: Arc::default() })
+        Ok(DevWorld { settings, root, records, installer, services, turn: Arc::default() })
     }
 
     /// Where the workspace is, for the status.
@@ -98,9 +100,9 @@ impl DevWorld {
     async fn judge(self, body: Value) -> Result<Resolved, Refusal> {
         let resolved = resolve(body, &self.settings)?;
         let DevConfig { runtime, version, .. } = &resolved.config;
-        match self.installs.choices().await {
+        match installs::choices(&self.installer).await {
             Ok(choices) => dev_provision::check(&resolved.config, &choices)?,
-            Err(_) if self.installs.has(runtime, version) => {}
+            Err(_) if installs::has(&self.installer, runtime, version) => {}
             Err(detail) => return Err(Refusal::CatalogUnavailable { detail }),
         }
         Ok(resolved)
@@ -113,8 +115,8 @@ impl DevWorld {
         let done = match step {
             Step::Account => self.blocking(turn, |world| world.account().map(drop)).await,
             Step::Workspace => self.blocking(turn, |world| world.workspace_ready()).await,
-            Step::Runtime => self.installs.runtime(runtime, version, progress).await,
-            Step::Addon(addon) => self.installs.addon(addon, progress).await,
+            Step::Runtime => installs::runtime(&self.installer, runtime, version, progress).await,
+            Step::Addon(addon) => installs::addon(&self.installer, addon, progress).await,
             Step::Environment => self.blocking(turn, |world| surroundings::write(&world.root)).await,
             Step::SmokeTest => self.try_runtime(runtime, version).await,
             Step::Service(addon) => self.services.start(addon, config, progress).await,

@@ -84,7 +84,8 @@ impl Entry {
     }
 
     fn find(passwd: &[u8], name: &str) -> Option<Entry> {
-        let mut fields = entries(passwd).find_map(|mut fields| (fields.next()? == name.as_bytes()).then_some(fields))?;
+        let mut fields =
+            entries(passwd).find_map(|mut fields| (fields.next()? == name.as_bytes()).then_some(fields))?;
         let path = |field: Option<&[u8]>| PathBuf::from(String::from_utf8_lossy(field.unwrap_or_default()).as_ref());
         Some(Entry { home: path(fields.nth(4)), shell: path(fields.next()) })
     }

@@ -1,15 +1,18 @@
-//! What the handlers may ask of the agent behind them: verbs of the workload and its console.
+//! What the handlers may ask of the agent behind them: verbs of the workload, its console, and the installer.
 //!
 //! Traits, so that the console of a dev shell can stand where a game's does, and so that tests need no processes.
 use crate::{
     actors::{
         container::{Container, Kept, Place},
         game_server::{Accepted, Chunk, Console, Denied, RunEnd},
+        installer::{self, Installer, Stock, workshop::Available},
         terminal::{Desk, Seat},
     },
     model::{
         console::{Epoch, LogRange},
         container::Kind,
+        ids::OperationId,
+        install::{Family, Shelf, Wanted},
         snapshot::Players,
     },
 };
@@ -76,6 +79,57 @@ impl GameCommands for Container {
             Kept::Game(console) => Arc::new(console) as Arc<dyn KeptOutput>,
             Kept::Shell(desk) => desk,
         })
+    }
+}
+
+pub type Ordered = Result<installer::Accepted, Denied>;
+
+/// The verbs of the installer, for runtimes; all answer within `limits.command_timeout`, their work goes on behind.
+pub trait RuntimeCommands: Send + Sync + 'static {
+    fn stock(&self) -> BoxFuture<'_, Result<Vec<Stock>, Denied>>;
+    fn available(&self) -> BoxFuture<'_, Result<Vec<Available>, String>>;
+    fn ensure(&self, wanted: Wanted, activate: bool, holder: &'static str) -> BoxFuture<'_, Ordered>;
+    fn activate(&self, runtime: String, version: String, holder: &'static str) -> BoxFuture<'_, Ordered>;
+    fn rollback(&self, runtime: String, holder: &'static str) -> BoxFuture<'_, Ordered>;
+    fn remove(&self, runtime: String, version: String, holder: &'static str) -> BoxFuture<'_, Ordered>;
+    /// `None`: the active version.
+    fn verify(&self, runtime: String, version: Option<String>, holder: &'static str) -> BoxFuture<'_, Ordered>;
+    /// `None`: the active version.
+    fn repair(&self, runtime: String, version: Option<String>, holder: &'static str) -> BoxFuture<'_, Ordered>;
+    fn collect(&self, holder: &'static str) -> BoxFuture<'_, Ordered>;
+    fn cancel(&self, operation: OperationId) -> BoxFuture<'_, Ordered>;
+}
+
+impl RuntimeCommands for Installer {
+    fn stock(&self) -> BoxFuture<'_, Result<Vec<Stock>, Denied>> {
+        Installer::stock(self, |family| family.shelf == Shelf::Runtimes).boxed()
+    }
+    fn available(&self) -> BoxFuture<'_, Result<Vec<Available>, String>> {
+        Installer::available(self).boxed()
+    }
+    fn ensure(&self, wanted: Wanted, activate: bool, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        Installer::ensure(self, wanted, activate, holder).boxed()
+    }
+    fn activate(&self, runtime: String, version: String, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        Installer::activate(self, Family::runtime(&runtime).version(&version), holder).boxed()
+    }
+    fn rollback(&self, runtime: String, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        Installer::rollback(self, Family::runtime(&runtime), holder).boxed()
+    }
+    fn remove(&self, runtime: String, version: String, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        Installer::remove(self, Family::runtime(&runtime).version(&version), holder).boxed()
+    }
+    fn verify(&self, runtime: String, version: Option<String>, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        Installer::verify(self, Family::runtime(&runtime), version, holder).boxed()
+    }
+    fn repair(&self, runtime: String, version: Option<String>, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        Installer::repair(self, Family::runtime(&runtime), version, holder).boxed()
+    }
+    fn collect(&self, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        Installer::collect(self, holder).boxed()
+    }
+    fn cancel(&self, operation: OperationId) -> BoxFuture<'_, Ordered> {
+        Installer::cancel(self, operation).boxed()
     }
 }
 

@@ -12,8 +12,7 @@ use crate::{
 };
 use serde_json::Value;
 
-const FIELDS: [&str; 7] =
-    ["vmid", "runtime", "version", "runtimeVersion", "memory_mb", "enable_code_server", "addons"];
+const FIELDS: [&str; 7] = ["vmid", "runtime", "version", "runtimeVersion", "memory_mb", "enable_code_server", "addons"];
 const VERSION_FIELDS: [&str; 2] = ["version", "runtimeVersion"];
 /// Another spelling that the catalog uses.
 const CODE_SERVER_TOO: &str = "code-server";
@@ -152,13 +151,21 @@ mod tests {
             (json!({"vmid": 1, "runtime": "node", "version": "2"}), "version", "allowed: node 20, 22, 24.1.0"),
             (json!({"vmid": 1, "runtime": "node", "version": "24.1.00"}), "version", "allowed"),
             (json!({"vmid": 1, "runtime": "node", "version": 22}), "version", "a text"),
-            (json!({"vmid": 1, "runtime": "node", "version": "22", "runtimeVersion": "20"}), "runtimeVersion", "contra"),
+            (
+                json!({"vmid": 1, "runtime": "node", "version": "22", "runtimeVersion": "20"}),
+                "runtimeVersion",
+                "contra",
+            ),
             (json!({"vmid": 0, "runtime": "node", "version": "22"}), "vmid", "1 to 999999999"),
             (json!({"runtime": "node", "version": "22"}), "vmid", "missing"),
             (json!({"vmid": 1, "runtime": "node", "version": "22", "memory_mb": 1}), "memory_mb", "64 to"),
             (json!({"vmid": 1, "runtime": "node", "version": "22", "addons": ["x"]}), "addons[0]", "codeserver"),
             (json!({"vmid": 1, "runtime": "node", "version": "22", "addons": "x"}), "addons", "a list"),
-            (json!({"vmid": 1, "runtime": "node", "version": "22", "enable_code_server": "yes"}), "enable_code_server", "true"),
+            (
+                json!({"vmid": 1, "runtime": "node", "version": "22", "enable_code_server": "yes"}),
+                "enable_code_server",
+                "true",
+            ),
         ];
         for (body, field, hint) in rows {
             let Err(Refusal::Unusable { field: named, detail }) = judge(&body) else { panic!("accepted: {body}") };

@@ -68,7 +68,10 @@ fn a_bare_container_becomes_a_dev_container() {
     assert_eq!(done, plan::steps(&resolved().config));
     let part = m.part("/w");
     assert!(part.provisioned && part.runtime_installed && part.operation.is_none());
-    assert_eq!((part.state, part.ready_at, part.workspace.as_deref()), (State::Running, Some(WallTime(5_000)), Some("/w")));
+    assert_eq!(
+        (part.state, part.ready_at, part.workspace.as_deref()),
+        (State::Running, Some(WallTime(5_000)), Some("/w"))
+    );
     let memory = saved(&last);
     assert!(memory.provisioned && memory.journal.holder().is_none());
 }

@@ -2,7 +2,8 @@
 use super::{PROFILE, SYSTEM_FOLDERS, Surroundings, Value};
 use std::fmt::Write;
 
-const HEADING: &str = "# Written by zlh for the dev container's account; changes are overwritten. Yours go to your home.\n";
+const HEADING: &str =
+    "# Written by zlh for the dev container's account; changes are overwritten. Yours go to your home.\n";
 
 /// `/etc/profile.d/zlh.sh`, for every shell that reads POSIX: dash, bash, zsh; also under `set -eu`.
 pub fn posix(of: &Surroundings) -> String {

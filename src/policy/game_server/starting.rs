@@ -21,9 +21,10 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// What the effects of a start may take at most; their doers are held to it as well.
-pub const PREPARE_WITHIN: Duration = Duration::from_secs(600);
+/// What a launch may take at most; its doer is held to it as well.
 pub const LAUNCH_WITHIN: Duration = Duration::from_secs(30);
+/// A deadline that progress moves is not moved for less than this.
+const EXTENDED_BY: Duration = Duration::from_secs(10);
 /// Room in an operation's deadline for everything that has no budget of its own.
 const MARGIN: Duration = Duration::from_secs(30);
 
@@ -32,10 +33,10 @@ impl Machine {
     pub(super) fn time_for(&self, kind: OperationKind) -> Duration {
         let within = self.config.as_ref().map_or(self.rules.ready.within, |c| c.spec.ready.within);
         let down = self.rules.stop.grace + self.rules.restart.port_wait + MARGIN;
-        let up = PREPARE_WITHIN + self.rules.restart.port_wait + LAUNCH_WITHIN + within + MARGIN;
+        let up = self.rules.game.prepare_patience + self.rules.restart.port_wait + LAUNCH_WITHIN + within + MARGIN;
         match kind {
             OperationKind::Stop => down,
-            OperationKind::Start | OperationKind::Config | OperationKind::Restart => down + up,
+            _ => down + up,
         }
     }
 
@@ -84,9 +85,17 @@ impl Machine {
         self.out.push(Effect::Prepare(ticket, spec));
     }
 
-    pub(super) fn on_progressed(&mut self, ticket: Ticket, step: &str, progress: Option<f64>) {
-        if self.preparing(ticket, Step::Furnishing) {
-            self.memory.journal.step(step, progress);
+    /// What moves gets more time.
+    pub(super) fn on_progressed(&mut self, now: Moment, ticket: Ticket, step: &str, progress: Option<f64>) {
+        if !self.preparing(ticket, Step::Furnishing) && self.aside != Some(ticket) {
+            return;
+        }
+        self.memory.journal.step(step, progress);
+        let Some((kind, deadline)) = self.memory.journal.holder().map(|o| (o.kind, o.deadline)) else { return };
+        let within = self.time_for(kind);
+        if (now.boot + within).since(deadline) >= EXTENDED_BY {
+            self.memory.journal.go_on((now.boot, now.wall), within);
+            self.timers.operation = Some(self.arm(within));
         }
     }
 

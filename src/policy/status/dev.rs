@@ -32,7 +32,11 @@ pub fn findings(dev: &DevPart) -> Vec<Finding> {
         (None, State::Installing) => format!("the set-up is going on: {}", dev.install_step),
         (None, _) => "the dev container is not set up yet".into(),
     };
-    vec![agent, ("config", dev.configured, "no configuration was ever accepted".into()), ("install", dev.provisioned, why)]
+    vec![
+        agent,
+        ("config", dev.configured, "no configuration was ever accepted".into()),
+        ("install", dev.provisioned, why),
+    ]
 }
 
 #[cfg(test)]
@@ -87,6 +91,9 @@ mod tests {
         parts.game = GamePart { recovering: true, ..GamePart::default() };
         parts.take_dev(DevPart { recovering: true, ..DevPart::default() });
         let s = fold(&parts, NOW);
-        assert_eq!((s.container_type.as_str(), s.state, s.ready, s.dev_provisioned), ("dev", State::Running, false, true));
+        assert_eq!(
+            (s.container_type.as_str(), s.state, s.ready, s.dev_provisioned),
+            ("dev", State::Running, false, true)
+        );
     }
 }

@@ -1,88 +1,37 @@
-//! What dev containers ask of whoever installs things.
+//! What dev containers ask of the installer.
 use crate::{
-    actors::dev_provision::world::Progress,
-    model::dev::{Addon, RuntimeChoices},
-};
-use futures_util::future::{BoxFuture, FutureExt};
-use std::{
-    fs, io,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    actors::{dev_provision::world::Progress, installer::Installer},
+    model::{
+        dev::{Addon, RuntimeChoices},
+        install::{Family, Wanted},
+    },
 };
 
-/// Everything is repeatable: what is there and sound already is not installed again.
-pub trait Installs: Send + Sync + 'static {
-    /// What the catalog has; an error says why it cannot be known now.
-    fn choices(&self) -> BoxFuture<'static, Result<RuntimeChoices, String>>;
+const HOLDER: &str = "config";
 
-    /// Is it installed, whatever the catalog says?
-    fn has(&self, runtime: &str, version: &str) -> bool;
-
-    /// Installed and active afterwards.
-    fn runtime(&self, runtime: &str, version: &str, progress: Progress) -> BoxFuture<'static, Result<(), String>>;
-
-    fn addon(&self, addon: Addon, progress: Progress) -> BoxFuture<'static, Result<(), String>>;
+/// What the catalog has; an error says why it cannot be known now.
+pub async fn choices(installer: &Installer) -> Result<RuntimeChoices, String> {
+    let available = installer.available().await?;
+    Ok(RuntimeChoices(available.into_iter().map(|runtime| (runtime.id, runtime.versions)).collect()))
 }
 
-/// Uses what lies under `opt/zlh/runtimes` and installs nothing.
-pub struct OnDisk {
-    pub root: PathBuf,
+/// Is it installed, whatever the catalog says?
+pub fn has(installer: &Installer, runtime: &str, version: &str) -> bool {
+    let family = Family::runtime(runtime);
+    let present = installer.present();
+    let meant = |v: &str| v.strip_prefix(version).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    present.trees.iter().any(|tree| tree.id.family == family && meant(&tree.id.version))
 }
 
-impl OnDisk {
-    fn folder(&self, runtime: &str) -> PathBuf {
-        self.root.join("opt/zlh/runtimes").join(runtime)
-    }
+/// Installed and active afterwards; sound and so already, nothing happens.
+pub async fn runtime(installer: &Installer, id: &str, version: &str, progress: Progress) -> Result<(), String> {
+    let wanted = Wanted::Runtime { id: id.to_owned(), version: version.to_owned() };
+    installer.install(wanted, true, HOLDER, &progress).await.map(drop)
 }
 
-impl Installs for OnDisk {
-    fn choices(&self) -> BoxFuture<'static, Result<RuntimeChoices, String>> {
-        let base = self.folder("");
-        async move {
-            let listed = tokio::task::spawn_blocking(move || {
-                let all = names(&base).into_iter().map(|id| (id.clone(), names(&base.join(id))));
-                RuntimeChoices(all.collect())
-            });
-            listed.await.map_err(|e| e.to_string())
-        }
-        .boxed()
-    }
-
-    fn has(&self, runtime: &str, version: &str) -> bool {
-        self.folder(runtime).join(version).is_dir()
-    }
-
-    fn runtime(&self, runtime: &str, version: &str, _: Progress) -> BoxFuture<'static, Result<(), String>> {
-        let (folder, version) = (self.folder(runtime), version.to_owned());
-        async move {
-            let activated = tokio::task::spawn_blocking(move || activate(&folder, &version));
-            activated.await.map_err(|e| e.to_string())?
-        }
-        .boxed()
-    }
-
-    fn addon(&self, addon: Addon, _: Progress) -> BoxFuture<'static, Result<(), String>> {
-        async move { Err(format!("{addon} is not installed, and nothing here installs it")) }.boxed()
-    }
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.retain(|name| name != "current");
-    names.sort_unstable();
-    names
-}
-
-fn activate(folder: &Path, version: &str) -> Result<(), String> {
-    if !folder.join(version).is_dir() {
-        return Err(format!("{} is not there", folder.join(version).display()));
-    }
-    let fresh = folder.join(".current.new");
-    let linked = fs::remove_file(&fresh).or_else(|e| match e.kind() {
-        io::ErrorKind::NotFound => Ok(()),
-        _ => Err(e),
-    });
-    let linked = linked.and_then(|()| symlink(version, &fresh)).and_then(|()| fs::rename(&fresh, folder.join("current")));
-    linked.map_err(|e| format!("{}: {e}", folder.join("current").display()))
+pub async fn addon(installer: &Installer, addon: Addon, progress: Progress) -> Result<(), String> {
+    let id = match addon {
+        Addon::CodeServer => "code-server",
+    };
+    installer.install(Wanted::Addon { id: id.to_owned(), version: None }, true, HOLDER, &progress).await.map(drop)
 }
