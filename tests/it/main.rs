@@ -3,6 +3,7 @@
 mod agent;
 mod cli;
 mod crash_real;
+mod dev;
 mod faults;
 mod host_keeper;
 mod house;

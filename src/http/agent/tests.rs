@@ -6,7 +6,9 @@ use crate::{
         auth::Access,
         tests::{DEADLINE, Fixture, TOKEN, bearer, check, crash, operation, until},
     },
-    model::{install::User, operation::OperationState, phase::State, refusal::Refusal, snapshot::Players},
+    model::{
+        container::Kind, install::User, operation::OperationState, phase::State, refusal::Refusal, snapshot::Players,
+    },
 };
 use std::{collections::BTreeSet, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 use tokio::{

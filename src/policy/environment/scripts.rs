@@ -73,7 +73,7 @@ const FISH_MERGE: &str = r#"    set -l front
 /// The lines for `/etc/environment`: pam_env(8) expands nothing, and reads them for every account.
 pub fn pam(of: &Surroundings) -> String {
     let folders: Vec<String> = of.shared_folders().collect();
-    let mut lines = format!("PATH=\"{}\"\n", folders.join(":"));
+    let mut lines = format!("PATH=\"{}\"\nLANG=\"{}\"\n", folders.join(":"), super::LANG);
     for (name, value) in of.variables() {
         if let Value::Fixed(text) = value {
             let _ = writeln!(lines, "{name}=\"{text}\"");
