@@ -1,7 +1,11 @@
 //! Who remembers and waits: one actor a concern, supervised by the root actor.
+pub mod container;
+pub mod dev_provision;
 pub mod game_server;
+pub mod held;
 pub mod installer;
 mod pace;
 pub mod root;
 pub mod slot;
 pub mod status;
+pub mod terminal;

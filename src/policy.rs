@@ -1,7 +1,11 @@
 //! What we decide: pure functions and state machines. Time and chance come in as arguments.
 pub mod catalog;
+pub mod container;
 pub mod crash;
+pub mod dev_provision;
 pub mod doctor;
+pub mod environment;
+pub mod fields;
 pub mod game_server;
 pub mod installer;
 pub mod launch;
@@ -10,3 +14,4 @@ pub mod publish;
 pub mod readiness;
 pub mod restart;
 pub mod status;
+pub mod terminal;

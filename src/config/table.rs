@@ -35,14 +35,8 @@ impl Setting {
 }
 
 /// Keys of the contract that later parts bring; files that name them already are not refused.
-pub const LATER: [&str; 6] = [
-    "terminal.linger",
-    "codeserver.port",
-    "codeserver.bind",
-    "backups.keep",
-    "agent.update_mode",
-    "agent.update_interval",
-];
+pub const LATER: [&str; 5] =
+    ["codeserver.port", "codeserver.bind", "backups.keep", "agent.update_mode", "agent.update_interval"];
 
 /// Seconds as a duration.
 const fn s(n: u64) -> Duration {
@@ -106,6 +100,16 @@ static TABLE: &[Setting] = settings! {
     "console.page_bytes", "Largest answer of GET /console/log.", |x| Slot::Size(&mut x.console.page_bytes, 4 << 10..=64 << 20);
     "console.columns", "Width of a new console.", |x| Slot::Count(&mut x.console.columns, 20..=1000);
     "console.rows", "Height of a new console.", |x| Slot::Count(&mut x.console.rows, 5..=1000);
+
+    "terminal.linger", "How long a dev shell lives on after its last viewer left.", |x| Slot::Time(&mut x.terminal.linger, Duration::ZERO..=DAY);
+    "terminal.max_sessions", "Shell sessions of a dev container at a time.", |x| Slot::Count(&mut x.terminal.max_sessions, 1..=1000);
+    "terminal.scrollback_bytes", "Output kept on disk per shell session.", |x| Slot::Size(&mut x.terminal.scrollback_bytes, 64 << 10..=1 << 30);
+    "terminal.columns", "Width of a shell's terminal until a viewer says its own.", |x| Slot::Count(&mut x.terminal.columns, 20..=1000);
+    "terminal.rows", "Height of a shell's terminal until a viewer says its own.", |x| Slot::Count(&mut x.terminal.rows, 5..=1000);
+
+    "dev.provision_within", "Longest time the set-up of a dev container may take, installs included.", |x| Slot::Time(&mut x.dev.provision_within, s(1)..=DAY);
+    "dev.max_processes", "Processes and threads each shell, and the editor, may have.", |x| Slot::Count(&mut x.dev.max_processes, 16..=4_194_304);
+    "dev.repair_entries", "Files and folders of the workspace whose owner is looked at during the set-up.", |x| Slot::Count(&mut x.dev.repair_entries, 1..=1_000_000_000);
 
     "game.user", "Account games run as when the agent is root; created if missing.", |x| Slot::Account(&mut x.game.user);
     "game.max_processes", "Processes and threads a server may have.", |x| Slot::Count(&mut x.game.max_processes, 16..=4_194_304);
@@ -218,6 +222,7 @@ mod tests {
                 "33",
                 "2MiB",
                 "512KiB",
+                "1KiB",
                 "0.05",
                 "/x",
                 "127.0.0.1:9",

@@ -45,18 +45,22 @@ codes! {
     MALFORMED_QUERY BAD_REQUEST "malformed_query": "A query parameter is unknown or has a wrong value", "Correct the parameter that `detail` names.";
     INVALID_COMMAND BAD_REQUEST "invalid_command": "Not a console command", "Send one line without control characters, within the limit.";
     HOST_MISSING BAD_REQUEST "host_missing": "The Host header is missing or repeated", "Send exactly one Host header.";
+    INVALID_SESSION BAD_REQUEST "invalid_session": "Not a name of a shell session", "Use 1 to 32 lower-case letters, digits and -, beginning with a letter or digit.";
     UNAUTHORIZED UNAUTHORIZED "unauthorized": "A valid bearer token is needed", "Send `Authorization: Bearer <token>` with this agent's token.";
     HOST_NOT_ALLOWED FORBIDDEN "host_not_allowed": "This agent is not known by that name", "Use one of its own names or addresses, or add the name to `allowed_hosts`.";
     FOREIGN_ORIGIN FORBIDDEN "foreign_origin": "Another site's page may not do this", "Call from a page of the same origin, or from a program that sends no Origin.";
     NOT_FOUND NOT_FOUND "not_found": "There is nothing at this path", "See `/openapi.json` for the paths there are.";
     NO_SUCH_OPERATION NOT_FOUND "no_such_operation": "No operation has this id", "List `/operations`; old ones are forgotten.";
     NO_SUCH_CRASH NOT_FOUND "no_such_crash": "No crash report has this id", "List `/crashes`; old ones are forgotten.";
+    NO_SUCH_SESSION NOT_FOUND "no_such_session": "No shell session has this name", "Attach to it, which starts one.";
     PLAYERS_UNKNOWN NOT_FOUND "players_unknown": "This game does not tell who plays", "Nothing; the game's protocol has no such question.";
     NOT_INSTALLED NOT_FOUND "not_installed": "This version is not installed here", "Install it first; `GET /dev/runtimes` lists what is there.";
     METHOD_NOT_ALLOWED METHOD_NOT_ALLOWED "method_not_allowed": "This path does not know that method", "Use a method named in the Allow header.";
     REQUEST_TIMEOUT REQUEST_TIMEOUT "request_timeout": "The body did not arrive in time", "Send the body without pauses.";
     NO_CONFIG CONFLICT "no_config": "Nothing is configured yet", "POST a configuration to `/config` first.";
     NOT_A_GAME CONFLICT "not_a_game": "This container is not a game server", "Dev containers have no start, stop and restart.";
+    NOT_A_DEV_CONTAINER CONFLICT "not_a_dev_container": "This container is no dev container", "Only dev containers have shells, runtimes and an editor.";
+    NOT_PROVISIONED CONFLICT "not_provisioned": "The dev container is not set up yet", "Follow `installStep` in `/status`; if it says error, POST `/config` again.";
     OPERATION_IN_PROGRESS CONFLICT "operation_in_progress": "Another operation holds the lock", "Wait until `deadlineAt`, or POST `/stop` or `/kill`.";
     NOT_RUNNING CONFLICT "not_running": "The server is not running", "POST `/start` first.";
     NO_PREVIOUS CONFLICT "no_previous": "There is no earlier version to go back to", "Activate a version by name; `GET /dev/runtimes` lists what is there.";
@@ -67,11 +71,14 @@ codes! {
     UNUSABLE UNPROCESSABLE_ENTITY "unusable": "The configuration cannot be used", "Correct the `field` named; nothing was changed.";
     UPGRADE_REQUIRED UPGRADE_REQUIRED "upgrade_required": "This path speaks WebSocket only", "Send a WebSocket handshake, version 13.";
     TOO_MANY_VIEWERS TOO_MANY_REQUESTS "too_many_viewers": "This console has as many viewers as it may", "Close one, or raise `console.max_viewers`.";
+    TOO_MANY_SESSIONS TOO_MANY_REQUESTS "too_many_sessions": "There are as many shell sessions as there may be", "End one, or raise `terminal.max_sessions`.";
     TOO_MANY_OPERATIONS TOO_MANY_REQUESTS "too_many_operations": "As many orders wait as may", "Wait until some have ended, or raise `install.queue`.";
     INTERNAL INTERNAL_SERVER_ERROR "internal": "The agent made a mistake", "Look into the agent's log; report it with what you did.";
     OPERATION_FAILED INTERNAL_SERVER_ERROR "operation_failed": "The operation waited for has failed", "See `detail` and `/operations/{id}`.";
     BUSY SERVICE_UNAVAILABLE "busy": "The agent did not answer in time", "Try again after `retryAfterMs`.";
     RESTARTING SERVICE_UNAVAILABLE "restarting": "This part of the agent is being restarted", "Try again after `retryAfterMs`.";
+    CATALOG_UNAVAILABLE SERVICE_UNAVAILABLE "catalog_unavailable": "What can be installed cannot be found out now", "See `detail`; try again when the artifact server answers.";
+    NO_SHELL SERVICE_UNAVAILABLE "no_shell": "A shell could not be started", "See `detail`; the agent's log has more.";
     RECOVERING SERVICE_UNAVAILABLE "recovering": "The agent is finding out what still runs", "Try again after `retryAfterMs`.";
     SHUTTING_DOWN SERVICE_UNAVAILABLE "shutting_down": "The agent is going down", "Try again once it is back.";
     TOO_MANY_CONNECTIONS SERVICE_UNAVAILABLE "too_many_connections": "This agent has as many connections as it may", "Close some, or raise `limits.connections`.";
@@ -183,6 +190,8 @@ impl From<Code> for Problem {
 
 /// Time after which a caller may try again when the agent itself was in the way.
 const RETRY: Duration = Duration::from_secs(1);
+/// The same when all places are taken: people leave slowly.
+const FULL_RETRY: Duration = Duration::from_secs(5);
 
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Problem {
@@ -196,7 +205,8 @@ impl From<Denied> for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Problem {
-        let mut problem = Problem::from(Code::named(refusal.code()).unwrap_or(Code::INTERNAL));
+        let code = Code::named(refusal.code()).unwrap_or(Code::INTERNAL);
+        let mut problem = Problem::from(code);
         match refusal {
             Refusal::OperationInProgress { holder, kind, deadline_at } => {
                 let kind = serde_json::to_value(kind).ok().and_then(|v| v.as_str().map(str::to_owned));
@@ -210,6 +220,11 @@ impl From<Refusal> for Problem {
                 problem.0.detail = format!("{field}: {detail}");
                 problem.0.field = Some(field);
                 problem
+            }
+            Refusal::CatalogUnavailable { detail } => code.because(detail).retry_after(RETRY),
+            Refusal::InvalidSession { detail } | Refusal::NoShell { detail } => code.because(detail),
+            Refusal::TooManySessions { limit } | Refusal::TooManyViewers { limit } => {
+                problem.limit(limit).retry_after(FULL_RETRY)
             }
             Refusal::NotInstalled { what, installed } => {
                 let installed = if installed.is_empty() { "none".into() } else { installed.join(", ") };
@@ -230,6 +245,7 @@ impl From<Refusal> for Problem {
             Refusal::NotCancellable { operation } => problem.operation(operation),
             Refusal::Recovering | Refusal::ShuttingDown => problem.retry_after(RETRY),
             Refusal::NoConfig | Refusal::NotAGame | Refusal::NotRunning => problem,
+            Refusal::NotADevContainer | Refusal::NotProvisioned | Refusal::NoSuchSession => problem,
         }
     }
 }

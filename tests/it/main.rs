@@ -4,6 +4,7 @@ mod agent;
 mod artifacts;
 mod cli;
 mod crash_real;
+mod dev;
 mod faults;
 mod host_keeper;
 mod house;
