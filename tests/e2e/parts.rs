@@ -21,13 +21,6 @@ fn look(script: &str) -> BTreeMap<String, PathBuf> {
     text.lines().filter_map(|line| line.split_once('=')).map(|(name, path)| (name.to_owned(), path.into())).collect()
 }
 
-/// A runtime's archive as upstream ships it, made by `tests/real/make-runtimes.sh`: `jre-21`, `node-20`.
-pub fn runtime(name: &str) -> PathBuf {
-    let archive = realparts().join(format!("{name}.tar.gz"));
-    assert!(archive.exists(), "{} is missing: run 'make realparts'", archive.display());
-    archive
-}
-
 /// A small jar of the tests' own: `server.jar` or `forge-installer.jar`.
 pub fn jar(name: &str) -> PathBuf {
     static MADE: OnceLock<PathBuf> = OnceLock::new();

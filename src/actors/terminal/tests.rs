@@ -15,6 +15,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, ready};
+use tokio::sync::watch;
 use std::{
     io,
     sync::{Mutex, MutexGuard},
@@ -73,6 +74,7 @@ impl Script {
             ended: BootTime::default(),
             max_rss_bytes: 0,
             oom_kills: None,
+            alone: false,
             log_start: 0,
             log_end: 0,
         };
