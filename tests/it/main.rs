@@ -6,7 +6,7 @@ mod crash_real;
 mod faults;
 mod host_keeper;
 mod house;
-mod installs;
 mod install;
+mod installs;
 mod keeper;
 mod support;

@@ -7,6 +7,7 @@ use crate::{
         artifacts::{Artifact, ArtifactServer, Cache, Fault as FetchFault, FetchError},
         failpoint,
         install::{self, Check, InstallError, Job, Label, Staged, Strip},
+        store::Durability,
     },
     model::{
         catalog::layout,
@@ -205,7 +206,7 @@ impl Yard {
     fn put_in_place(&self, tree: &TreeId) -> Result<(), Failure> {
         let staged = self.staged().remove(tree);
         let staged = staged.ok_or_else(|| Failure::other("what was downloaded is gone; install again"))?;
-        staged.activate().map(drop).map_err(|e| failure(&e))
+        staged.activate(Durability::Machine).map(drop).map_err(|e| failure(&e))
     }
 
     fn point(&self, family: &Family, version: Option<&str>) -> Result<(), Failure> {
