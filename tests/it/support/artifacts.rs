@@ -13,9 +13,9 @@ use std::{
 /// What is wrong with a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
-    /// The connection ends after so many bytes, every time.
+    /// The connection ends at this byte of the file, every time.
     Cut(usize),
-    /// Nothing comes after so many bytes.
+    /// Nothing comes past this byte of the file.
     Stall(usize),
     /// A page of a proxy with 200.
     Page,
@@ -80,7 +80,7 @@ fn answer(ask: &Ask, out: &mut dyn Write, bytes: Option<Vec<u8>>, wrong: Option<
     let Some(bytes) = bytes else { return bare(out, 404) };
     let tag = format!("\"{}\"", data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes)[..8]));
     let from = ask.from.unwrap_or(0).min(bytes.len());
-    let some = |after: usize| &bytes[from..(from + after).min(bytes.len())];
+    let some = |until: usize| &bytes[from..until.clamp(from, bytes.len())];
     match wrong {
         None => web::file(ask, out, &bytes, &tag),
         Some(Wrong::Status(status)) => bare(out, status),
