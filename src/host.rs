@@ -19,6 +19,7 @@ pub mod machine;
 mod no_follow;
 pub mod probe;
 pub mod process;
+pub mod releases;
 pub mod server_root;
 pub mod shelf;
 pub mod signing_key;

@@ -9,3 +9,4 @@ pub mod publish;
 pub mod readiness;
 pub mod restart;
 pub mod status;
+pub mod updater;
