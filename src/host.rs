@@ -23,6 +23,7 @@ pub mod managed_file;
 mod no_follow;
 pub mod probe;
 pub mod process;
+pub mod releases;
 pub mod runtimes;
 pub mod server_files;
 pub mod server_root;

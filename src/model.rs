@@ -19,4 +19,5 @@ pub mod refusal;
 pub mod settings;
 pub mod snapshot;
 pub mod time;
+pub mod update;
 pub mod workload;

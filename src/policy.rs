@@ -15,3 +15,4 @@ pub mod readiness;
 pub mod restart;
 pub mod status;
 pub mod terminal;
+pub mod updater;

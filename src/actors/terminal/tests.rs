@@ -15,11 +15,11 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use tokio::sync::watch;
 use std::{
     io,
     sync::{Mutex, MutexGuard},
 };
+use tokio::sync::watch;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
 
