@@ -202,7 +202,6 @@ impl TerminalActor {
         };
         let fresh = self.world().fresh_run();
         self.with(me, state, name, |open| {
-            open.desk.viewers().insert(viewer, None);
             open.answers.insert(viewer, reply);
             open.session.attach(viewer, fresh)
         });

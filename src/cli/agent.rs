@@ -182,13 +182,15 @@ fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     let keeper = KeeperClient::new(world::plan(settings).map_err(cannot("find the program's own file"))?)
         .map_err(cannot("prepare the keeper"))?;
     let gauges = Arc::new(MachineGauges::new(settings, keeper.clone()));
+    let state = cannot("open the agent's state folder");
+    let kind = dev::saved_kind(settings).map_err(&state)?;
     let identity = Identity {
         vmid: settings.vmid,
         instance: InstanceId(uuid::Uuid::new_v4().to_string()),
         agent_version: VERSION.to_owned(),
+        kind,
     };
     let status = Status::new(identity, gauges, settings.status.interval).map_err(cannot("form the first status"))?;
-    let state = cannot("open the agent's state folder");
     let workshop = MachineWorkshop::new(settings.clone()).map_err(&state)?;
     let installer = Installer::new(Arc::new(workshop), settings.clone(), status.clone());
     let world = MachineWorld::new(settings.clone(), keeper, installer.clone()).map_err(&state)?;
@@ -197,7 +199,6 @@ fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     let terminal = Terminal::new(Arc::new(Shells::new(settings.clone())), settings.clone());
     tokio::spawn(tell_shells(installer.clone(), provision.clone()));
     let children = vec![status.child(), installer.child(), game.child(), provision.child(), terminal.child()];
-    let kind = dev::saved_kind(settings).map_err(&state)?;
     Ok(Actors { status, container: Container::new(game, provision, terminal, kind), installer, children })
 }
 

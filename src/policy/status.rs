@@ -22,6 +22,8 @@ pub struct Identity {
     pub vmid: Option<u32>,
     pub instance: InstanceId,
     pub agent_version: String,
+    /// What the saved configuration says it is, before anybody has read it.
+    pub kind: Option<Kind>,
 }
 
 /// Everything the status is made of, each part from its own source.
@@ -125,7 +127,7 @@ impl Parts {
     }
 
     pub fn kind(&self) -> Kind {
-        if self.dev.configured { Kind::Dev } else { Kind::Game }
+        if self.dev.configured || self.identity.kind == Some(Kind::Dev) { Kind::Dev } else { Kind::Game }
     }
 
     fn workload_operations(&self) -> &Arc<Vec<Operation>> {

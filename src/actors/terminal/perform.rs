@@ -68,14 +68,15 @@ impl TerminalActor {
                 Effect::Kill(run) => signal(tasks, held, run, SIGKILL, Scope::Tree),
                 Effect::Forget => self.forget(me, tasks, name, held),
                 Effect::Admit(viewer) => {
-                    // If nobody waits any more, the seat is dropped on the way, and that says that the viewer left.
+                    // Only who has a seat outlives the actor. If nobody waits for it any more it is dropped on the way,
+                    // and that says that the viewer left.
+                    open.desk.viewers().insert(viewer, None);
                     let seat = Seat { desk: open.desk.clone(), viewer, slot: self.handle.slot.clone() };
                     if let Some(reply) = open.answers.remove(&viewer) {
                         answer(reply, Ok(seat));
                     }
                 }
                 Effect::Turn { viewer, why } => {
-                    open.desk.viewers().remove(&viewer);
                     if let Some(reply) = open.answers.remove(&viewer) {
                         answer(reply, Err(why));
                     }

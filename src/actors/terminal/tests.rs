@@ -42,6 +42,8 @@ struct Truth {
     provisioned: bool,
     launch: Option<KeepingError>,
     deaf: bool,
+    /// A launch takes longer than anybody waits.
+    slow: bool,
 }
 
 #[derive(Clone, Default)]
@@ -108,7 +110,12 @@ impl Keeping for Hold {
             assert!(k.alive.is_none(), "two shells in one session");
             (k.alive, k.sink, k.launches) = (Some(run), Some(sink), k.launches + 1);
         });
-        ready(Ok(born(run))).boxed()
+        let takes = if self.0.truth().slow { S(5) } else { Duration::ZERO };
+        async move {
+            tokio::time::sleep(takes).await;
+            Ok(born(run))
+        }
+        .boxed()
     }
     fn input(&self, run: RunId, bytes: Bytes) -> BoxFuture<'static, Result<u64, KeepingError>> {
         let taken = self.0.with(&self.1, |k| match k.alive == Some(run) {
@@ -310,4 +317,15 @@ async fn shells_survive_me_and_the_agent() {
     assert_eq!(script.with("main", |k| (k.launches, k.input.clone())), (1, b"xy".to_vec()));
     elapse(S(62)).await;
     assert_eq!(script.with("main", |k| (k.alive, k.forgotten)), (None, 1), "nobody came back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gave_up_waiting_keeps_no_shell_alive() {
+    let script = Script::new();
+    script.truth().slow = true;
+    let (terminal, _root) = up(&script).await;
+    assert!(matches!(terminal.attach("main").await, Err(Denied::Busy)), "no answer within limits.command_timeout");
+    terminal.slot.cast(Message::Panic);
+    elapse(S(80)).await;
+    assert_eq!(script.with("main", |k| (k.alive, k.launches)), (None, 1));
 }

@@ -100,7 +100,7 @@ impl DevWorld {
     async fn judge(self, body: Value) -> Result<Resolved, Refusal> {
         let resolved = resolve(body, &self.settings)?;
         let DevConfig { runtime, version, .. } = &resolved.config;
-        match installs::choices(&self.installer).await {
+        match installs::choices(&self.installer, self.settings.limits.command_timeout / 2).await {
             Ok(choices) => dev_provision::check(&resolved.config, &choices)?,
             Err(_) if installs::has(&self.installer, runtime, version) => {}
             Err(detail) => return Err(Refusal::CatalogUnavailable { detail }),

@@ -7,11 +7,15 @@ use crate::{
     },
 };
 
+use std::time::Duration;
+
 const HOLDER: &str = "config";
 
 /// What the catalog has; an error says why it cannot be known now.
-pub async fn choices(installer: &Installer) -> Result<RuntimeChoices, String> {
-    let available = installer.available().await?;
+pub async fn choices(installer: &Installer, within: Duration) -> Result<RuntimeChoices, String> {
+    let asked = tokio::time::timeout(within, installer.available()).await;
+    let available =
+        asked.unwrap_or_else(|_| Err(format!("the catalog was not there within {} ms", within.as_millis())))?;
     Ok(RuntimeChoices(available.into_iter().map(|runtime| (runtime.id, runtime.versions)).collect()))
 }
 
