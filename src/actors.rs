@@ -2,6 +2,7 @@
 pub mod directory;
 pub mod doorkeeper;
 pub mod game_server;
+pub mod registry;
 pub mod root;
 pub mod slot;
 pub mod status;

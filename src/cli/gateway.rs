@@ -9,6 +9,7 @@ use crate::{
     actors::{
         directory::Directory,
         doorkeeper::Doorkeeper,
+        registry::Registry,
         root::{Child, Root, actor_rule},
         statuses::Statuses,
     },
@@ -148,8 +149,10 @@ impl Running {
         let directory = Directory::open(database, key_file(&settings), settings.refresh).await;
         let directory = directory.map_err(cannot("read people and servers"))?;
         let root = Root::spawn(children(&directory), actor_rule()).await.map_err(cannot("start the root actor"))?;
+        let registry = registry(&directory, &settings, api_at, ide_at);
         let doorkeeper = Doorkeeper::new(directory, settings.clone());
-        let gateway = Arc::new(Gateway::new(doorkeeper, Statuses::default(), settings.clone(), build()));
+        let statuses = Statuses::default();
+        let gateway = Arc::new(Gateway::new(doorkeeper, registry, statuses, settings.clone(), ide_at, build()));
         let (drain, drained) = watch::channel(false);
         let limits = settings.limits.for_server();
         let servers = vec![
@@ -178,6 +181,13 @@ impl Running {
 
 fn children(directory: &Directory) -> Vec<Child> {
     vec![directory.child()]
+}
+
+/// A gateway that only this machine can reach may reach agents on this machine.
+fn registry(directory: &Directory, settings: &GatewaySettings, api: SocketAddr, ide: SocketAddr) -> Registry {
+    let here = [api, ide].iter().all(|at| at.ip().to_canonical().is_loopback());
+    let loopback = settings.agents.allow_loopback.unwrap_or(here);
+    Registry::new(directory.clone(), loopback, settings.agents.allow_link_local, vec![api, ide])
 }
 
 async fn listen(at: SocketAddr) -> Result<TcpListener, Failure> {
