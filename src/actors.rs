@@ -4,6 +4,7 @@ pub mod doorkeeper;
 pub mod game_server;
 pub mod registry;
 pub mod root;
+pub mod runtime_catalog;
 pub mod slot;
 pub mod status;
 pub mod statuses;

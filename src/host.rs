@@ -1,5 +1,7 @@
 //! What we do to the machine: the only door to processes, files, sockets and clocks.
 pub mod accounts;
+pub mod artifact_store;
+pub mod artifacts;
 pub mod cgroup;
 pub mod clock;
 pub mod console_input;
@@ -10,6 +12,7 @@ pub mod doctor;
 pub mod failpoint;
 pub mod file_manifest;
 pub mod find;
+pub mod install;
 pub mod keeper_client;
 pub mod keeper_state;
 pub mod keeping;
@@ -20,5 +23,7 @@ pub mod password;
 pub mod probe;
 pub mod process;
 pub mod server_root;
+pub mod shelf;
+pub mod signing_key;
 pub mod store;
 pub mod usage;

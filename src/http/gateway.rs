@@ -31,7 +31,7 @@ use super::{
     },
 };
 use crate::{
-    actors::{doorkeeper::Doorkeeper, registry::Registry, statuses::Statuses},
+    actors::{doorkeeper::Doorkeeper, registry::Registry, runtime_catalog::RuntimeCatalog, statuses::Statuses},
     http::agent::Build,
     model::{gateway::settings::GatewaySettings, settings::Limits},
 };
@@ -53,6 +53,7 @@ use upstream::Upstream;
 pub struct Gateway {
     pub doorkeeper: Doorkeeper,
     pub registry: Registry,
+    pub catalog: RuntimeCatalog,
     pub upstream: Upstream,
     /// Where the IDE listener is.
     pub ide_at: SocketAddr,
@@ -69,6 +70,7 @@ impl Gateway {
     pub fn new(
         doorkeeper: Doorkeeper,
         registry: Registry,
+        catalog: RuntimeCatalog,
         statuses: Statuses,
         settings: Arc<GatewaySettings>,
         ide_at: SocketAddr,
@@ -77,6 +79,7 @@ impl Gateway {
         Gateway {
             doorkeeper,
             registry,
+            catalog,
             upstream: Upstream::new(&settings.forward),
             ide_at,
             statuses,
