@@ -7,6 +7,7 @@ pub mod gateway;
 pub mod show;
 pub mod target;
 pub mod terminal;
+pub mod up;
 
 use args::{Arguments, Verb};
 use clap::Parser;
@@ -18,6 +19,7 @@ pub fn run() -> ExitCode {
     match arguments.verb {
         Verb::Agent(args) => agent::run(args::AgentArgs { token_file: arguments.client.token_file, ..args }),
         Verb::Gateway(args) => gateway::run(args),
+        Verb::Up(args) => up::run(args),
         Verb::Client(verb) => client::run(arguments.client, verb),
     }
 }

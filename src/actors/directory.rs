@@ -203,6 +203,3 @@ fn told(result: Result<(), Error>, failures: &mut u64) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -250,6 +250,3 @@ fn hash(secret: &str) -> [u8; 32] {
 fn later(now: WallTime, by: Duration) -> WallTime {
     WallTime(now.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
 }
-
-#[cfg(test)]
-mod tests;

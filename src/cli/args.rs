@@ -1,5 +1,6 @@
 //! The command line as clap types. Their doc comments are the help texts, and `docs/cli.md` is generated from them.
 pub mod gateway;
+pub mod up;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
@@ -52,6 +53,8 @@ pub enum Verb {
     Agent(AgentArgs),
     /// Run the platform's side: who may do what, every container's status, the way into browser IDEs
     Gateway(gateway::GatewayArgs),
+    /// Run gateway, artifact server and an agent on this machine, on loopback: what to try first
+    Up(up::UpArgs),
     #[command(flatten)]
     Client(ClientVerb),
 }

@@ -1,5 +1,5 @@
 //! Composition root of `zlh gateway`: settings, database, actors, two listeners; then it waits to be told to stop.
-mod desk;
+pub mod desk;
 
 use super::{
     agent::{EXIT_CONFIG, VERSION, logging},

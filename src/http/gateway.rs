@@ -148,3 +148,6 @@ async fn routed(router: Router, request: Request) -> super::Response {
         Err(_) => Code::INTERNAL.because("A request handler panicked; the gateway's log has more.").into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests;

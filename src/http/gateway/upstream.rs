@@ -188,6 +188,3 @@ fn problem_of(error: &Error) -> Problem {
         (false, false) => Code::AGENT_BROKE_OFF.into(),
     }
 }
-
-#[cfg(test)]
-mod tests;
