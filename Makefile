@@ -47,6 +47,7 @@ $(DENY):
 realparts: ## real game servers and a real player, kept in $ZLH_REALPARTS; a JDK and curl where they are missing
 	command -v javac >/dev/null || tests/real/apt-install.sh openjdk-17-jdk-headless
 	command -v curl >/dev/null || tests/real/apt-install.sh curl
+	tests/real/apt-install.sh postgresql
 	tests/real/make-games.sh
 
 # In a PID namespace of their own: whatever a test leaves dies with it, and no bug can signal the machine's processes.

@@ -4,6 +4,7 @@ mod agent;
 mod cli;
 mod crash_real;
 mod faults;
+mod gateway;
 mod host_keeper;
 mod house;
 mod keeper;

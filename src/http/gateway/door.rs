@@ -114,8 +114,17 @@ pub fn own_page(gateway: &Gateway, headers: &HeaderMap) -> Result<(), Problem> {
     let public = gateway.settings.public_url.as_deref().and_then(|url| url::Url::parse(url).ok());
     let public = public.map(|url| url.origin().ascii_serialization());
     let mut origins = headers.get_all(header::ORIGIN).iter();
-    let is_public = origins.next().is_some_and(|origin| public.is_some_and(|public| origin == public.as_str()));
-    if is_public && origins.next().is_none() { Ok(()) } else { hosts::same_origin(headers) }
+    let first = origins.next();
+    if origins.next().is_none() && first.is_some_and(|origin| public.is_some_and(|public| origin == public.as_str())) {
+        return Ok(());
+    }
+    // This listener speaks plain http: a page of https came by a proxy, and that must be known.
+    if first.is_some_and(|origin| !origin.as_bytes().starts_with(b"http://")) {
+        return Err(
+            Code::FOREIGN_ORIGIN.because("Another site's page may not do this. Behind a TLS proxy, set public_url.")
+        );
+    }
+    hosts::same_origin(headers)
 }
 
 pub fn problem_of(denial: Denial) -> Problem {

@@ -92,6 +92,8 @@ impl Fixture {
         let (face, limits, traffic) = (GatewayFace::new(&gateway), gateway.limits.clone(), gateway.traffic.clone());
         let server =
             tokio::spawn(async move { server::serve(listener, face, &limits, traffic, std::future::pending()).await });
+        // Another test may have been first.
+        _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
         Fixture { gateway, at, agent, http, root, ann, bob, server, _folder: folder }
     }
