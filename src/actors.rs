@@ -2,6 +2,8 @@
 pub mod directory;
 pub mod doorkeeper;
 pub mod game_server;
+pub mod installer;
+mod pace;
 pub mod registry;
 pub mod root;
 pub mod runtime_catalog;

@@ -1,9 +1,11 @@
 //! Who starts it all: command line, composition roots, client commands.
 pub mod agent;
 pub mod args;
+pub mod artifacts;
 pub mod client;
 pub mod failure;
 pub mod gateway;
+pub mod install;
 pub mod show;
 pub mod target;
 pub mod terminal;
@@ -20,6 +22,8 @@ pub fn run() -> ExitCode {
         Verb::Agent(args) => agent::run(args::AgentArgs { token_file: arguments.client.token_file, ..args }),
         Verb::Gateway(args) => gateway::run(args),
         Verb::Up(args) => up::run(args),
+        Verb::Install(args) => install::run(args),
+        Verb::Artifacts(args) => artifacts::run(&arguments.client, args),
         Verb::Client(verb) => client::run(arguments.client, verb),
     }
 }

@@ -10,7 +10,7 @@ pub use incoming::Incoming;
 
 use crate::model::catalog::{ArtifactPath, Digest};
 use nix::fcntl::{Flock, FlockArg};
-use sha2::{Digest as _, Sha256};
+use sha2::{Sha256, Sha512};
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
@@ -145,11 +145,20 @@ impl Locked<'_> {
 
 /// Reads to the end.
 pub fn digest_of(reader: &mut impl Read) -> io::Result<Digest> {
-    let mut hasher = Sha256::new();
+    hashed::<Sha256>(reader).map(|hash| Digest(hash.into()))
+}
+
+/// For the upstreams that publish nothing else.
+pub fn sha512_of(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+    hashed::<Sha512>(reader).map(|hash| hash.to_vec())
+}
+
+fn hashed<D: sha2::Digest>(reader: &mut impl Read) -> io::Result<sha2::digest::Output<D>> {
+    let mut hasher = D::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
         match reader.read(&mut buffer)? {
-            0 => return Ok(Digest(hasher.finalize().into())),
+            0 => return Ok(hasher.finalize()),
             n => hasher.update(&buffer[..n]),
         }
     }

@@ -171,6 +171,3 @@ fn with(mut response: Response, name: HeaderName, value: &str) -> Response {
     }
     response
 }
-
-#[cfg(test)]
-mod tests;

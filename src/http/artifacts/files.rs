@@ -33,8 +33,9 @@ pub trait Shelf: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct FromShelf(pub Arc<dyn Shelf>);
 
+/// tower-http puts `./` before what was asked for.
 fn parsed(path: PathBuf) -> io::Result<Option<ArtifactPath>> {
-    let path = path.to_str().and_then(|path| path.parse().ok());
+    let path = path.strip_prefix(".").unwrap_or(&path).to_str().and_then(|path| path.parse().ok());
     path.map(Some).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 

@@ -30,9 +30,7 @@ fn refused(refused: PeopleRefused) -> Problem {
         PeopleRefused::Password(why) => field("password", why),
         PeopleRefused::Exists => Code::EXISTS.because("There is a user of this name already."),
         PeopleRefused::Absent => Code::NO_SUCH_USER.into(),
-        PeopleRefused::OwnsServers => {
-            Code::IN_USE.because("This person owns servers: give them to somebody else first.")
-        }
+        PeopleRefused::OwnsServers => Code::OWNS_SERVERS.into(),
         PeopleRefused::Unavailable(error) => unavailable(&error),
     }
 }

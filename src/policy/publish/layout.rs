@@ -22,6 +22,10 @@ pub enum Unfit {
     NotExecutable(String),
     #[error("it is empty")]
     Empty,
+    #[error("it is no program file for linux (ELF)")]
+    NoProgram,
+    #[error("it is no jar: META-INF/MANIFEST.MF is not in it")]
+    NoJar,
 }
 
 /// `layout` is what its tree must look like.
@@ -102,17 +106,29 @@ pub fn other_machine(head: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The first few names at the top.
+/// By the first bytes of a program that is to be run by itself.
+pub fn judge_program(head: &[u8]) -> Result<(), Unfit> {
+    match other_machine(head) {
+        Some(machine) => Err(Unfit::OtherMachine { program: "the program".into(), machine }),
+        None if head.starts_with(b"\x7fELF") => Ok(()),
+        None => Err(Unfit::NoProgram),
+    }
+}
+
+/// A server or an installer in Java.
+pub fn judge_jar(entries: &[ArchiveEntry]) -> Result<(), Unfit> {
+    let manifest = entries.iter().any(|entry| entry.path.eq_ignore_ascii_case("META-INF/MANIFEST.MF"));
+    if manifest { Ok(()) } else { Err(Unfit::NoJar) }
+}
+
+/// The first names at the top, eight at most.
 fn tops(names: &[Vec<&str>]) -> Vec<String> {
     let mut tops: Vec<String> = Vec::new();
     for name in names {
-        let top = if name.len() > 1 { format!("{}/", name[0]) } else { name[0].to_owned() };
-        if !tops.contains(&top) {
+        let is_folder = names.iter().any(|other| other.len() > 1 && other[0] == name[0]);
+        let top = if is_folder { format!("{}/", name[0]) } else { name[0].to_owned() };
+        if tops.len() < 8 && !tops.contains(&top) {
             tops.push(top);
-        }
-        if tops.len() == 8 {
-            tops.push("…".into());
-            break;
         }
     }
     tops
@@ -224,6 +240,8 @@ mod tests {
         assert_eq!(judge(node, &archive(&["n/bin/node"])), Err(Unfit::NotExecutable("n/bin/node".into())));
         assert_eq!(judge(node, &archive(&["n/bin/node/"])), Err(Unfit::NotExecutable("n/bin/node/".into())));
         assert_eq!(judge(node, &[]), Err(Unfit::Empty));
+        assert_eq!((judge_program(&ELF), judge_program(b"#!/bin/sh")), (Ok(()), Err(Unfit::NoProgram)));
+        assert!(judge_jar(&archive(&["META-INF/MANIFEST.MF"])).is_ok() && judge_jar(&archive(&["x"])).is_err());
         let said = judge(node, &archive(&["a/x", "b/y"])).unwrap_err().to_string();
         assert_eq!(said, "it is no node release: bin/node not in it (it holds a/, b/)");
     }

@@ -152,7 +152,7 @@ async fn people_are_managed_by_admins_and_tokens_by_their_owners() {
     assert_eq!(code(f.post("/api/users").by(&f.root).json(&new)).await, problem(409, "exists"));
     let short = json!({"username": "dan", "password": "short"});
     assert_eq!(answer(f.post("/api/users").by(&f.root).json(&short)).await.1["field"], "password");
-    assert_eq!(code(f.request(Method::DELETE, "/api/users/ann").by(&f.root)).await, problem(409, "in_use"));
+    assert_eq!(code(f.request(Method::DELETE, "/api/users/ann").by(&f.root)).await, problem(409, "owns_servers"));
     assert_eq!(f.request(Method::DELETE, "/api/users/cid").by(&f.root).send().await.unwrap().status(), 204);
     let wish = json!({"name": "ci", "scopes": ["read", "admin"]});
     let (status, made) = answer(f.post("/api/tokens").by(&f.ann).json(&wish)).await;
