@@ -48,6 +48,7 @@ realparts: ## real game servers, a real player and real runtimes, kept in $ZLH_R
 	command -v javac >/dev/null || tests/real/apt-install.sh openjdk-17-jdk-headless
 	command -v curl >/dev/null || tests/real/apt-install.sh curl
 	tests/real/apt-install.sh zsh fish
+	tests/real/apt-install.sh postgresql
 	tests/real/make-games.sh
 	tests/real/make-runtimes.sh
 

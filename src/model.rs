@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod exit;
 pub mod furnishing;
 pub mod game;
+pub mod gateway;
 pub mod glob;
 pub mod ids;
 pub mod install;

@@ -1,4 +1,6 @@
 //! What we decide: pure functions and state machines. Time and chance come in as arguments.
+pub mod access;
+pub mod address;
 pub mod catalog;
 pub mod container;
 pub mod crash;
@@ -10,9 +12,11 @@ pub mod game_server;
 pub mod installer;
 pub mod launch;
 pub mod operations;
+pub mod people;
 pub mod publish;
 pub mod readiness;
 pub mod restart;
 pub mod status;
 pub mod terminal;
+pub mod tokens;
 pub mod updater;

@@ -1,4 +1,7 @@
 //! The command line as clap types. Their doc comments are the help texts, and `docs/cli.md` is generated from them.
+pub mod gateway;
+pub mod up;
+
 use crate::model::catalog::Digest;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
@@ -49,6 +52,10 @@ pub struct ClientArgs {
 pub enum Verb {
     /// Run the agent of this container
     Agent(AgentArgs),
+    /// Run the platform's side: who may do what, every container's status, the way into browser IDEs
+    Gateway(gateway::GatewayArgs),
+    /// Run gateway, artifact server and an agent on this machine, on loopback: what to try first
+    Up(up::UpArgs),
     /// Install one archive from a URL into a folder, without an agent
     #[command(hide = true)]
     Install(InstallArgs),

@@ -6,6 +6,7 @@ mod cli;
 mod crash_real;
 mod dev;
 mod faults;
+mod gateway;
 mod host_keeper;
 mod house;
 mod install;
