@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod auth;
 pub mod body;
+pub mod gateway;
 pub mod hosts;
 pub mod problem;
 pub mod query;

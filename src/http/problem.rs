@@ -46,8 +46,11 @@ codes! {
     INVALID_COMMAND BAD_REQUEST "invalid_command": "Not a console command", "Send one line without control characters, within the limit.";
     HOST_MISSING BAD_REQUEST "host_missing": "The Host header is missing or repeated", "Send exactly one Host header.";
     UNAUTHORIZED UNAUTHORIZED "unauthorized": "A valid bearer token is needed", "Send `Authorization: Bearer <token>` with this agent's token.";
+    IDE_LOGIN UNAUTHORIZED "ide_login": "This IDE is not open to you now", "Open it again from the portal: the session has ended, or this is another container's.";
+    IDE_TOKEN UNAUTHORIZED "ide_token": "The link to this IDE is used up", "Open the IDE again from the portal: a link works once, for five minutes, for one container.";
     HOST_NOT_ALLOWED FORBIDDEN "host_not_allowed": "This agent is not known by that name", "Use one of its own names or addresses, or add the name to `allowed_hosts`.";
     FOREIGN_ORIGIN FORBIDDEN "foreign_origin": "Another site's page may not do this", "Call from a page of the same origin, or from a program that sends no Origin.";
+    IDE_PATH FORBIDDEN "ide_path": "The IDE may not be asked for this path", "Use a path without `..`; open ports as `/proxy/<port>/`, 1024 to 65535.";
     NOT_FOUND NOT_FOUND "not_found": "There is nothing at this path", "See `/openapi.json` for the paths there are.";
     NO_SUCH_OPERATION NOT_FOUND "no_such_operation": "No operation has this id", "List `/operations`; old ones are forgotten.";
     NO_SUCH_CRASH NOT_FOUND "no_such_crash": "No crash report has this id", "List `/crashes`; old ones are forgotten.";
@@ -65,11 +68,14 @@ codes! {
     TOO_MANY_VIEWERS TOO_MANY_REQUESTS "too_many_viewers": "This console has as many viewers as it may", "Close one, or raise `console.max_viewers`.";
     INTERNAL INTERNAL_SERVER_ERROR "internal": "The agent made a mistake", "Look into the agent's log; report it with what you did.";
     OPERATION_FAILED INTERNAL_SERVER_ERROR "operation_failed": "The operation waited for has failed", "See `detail` and `/operations/{id}`.";
+    IDE_UNREACHABLE BAD_GATEWAY "ide_unreachable": "The IDE does not run", "Start it, or look at the container's status.";
+    IDE_BROKE BAD_GATEWAY "ide_broke": "The IDE broke off its answer", "Try again; if it stays, restart the IDE.";
     BUSY SERVICE_UNAVAILABLE "busy": "The agent did not answer in time", "Try again after `retryAfterMs`.";
     RESTARTING SERVICE_UNAVAILABLE "restarting": "This part of the agent is being restarted", "Try again after `retryAfterMs`.";
     RECOVERING SERVICE_UNAVAILABLE "recovering": "The agent is finding out what still runs", "Try again after `retryAfterMs`.";
     SHUTTING_DOWN SERVICE_UNAVAILABLE "shutting_down": "The agent is going down", "Try again once it is back.";
     TOO_MANY_CONNECTIONS SERVICE_UNAVAILABLE "too_many_connections": "This agent has as many connections as it may", "Close some, or raise `limits.connections`.";
+    IDE_TIMEOUT GATEWAY_TIMEOUT "ide_timeout": "The IDE did not answer in time", "Try again; if it stays, restart the IDE.";
 }
 
 impl Code {

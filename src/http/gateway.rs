@@ -1,0 +1,2 @@
+//! What the gateway answers.
+pub mod tunnel;
