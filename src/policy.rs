@@ -1,4 +1,5 @@
 //! What we decide: pure functions and state machines. Time and chance come in as arguments.
+pub mod collector;
 pub mod crash;
 pub mod doctor;
 pub mod game_server;
