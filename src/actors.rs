@@ -1,5 +1,8 @@
 //! Who remembers and waits: one actor a concern, supervised by the root actor.
+pub mod directory;
+pub mod doorkeeper;
 pub mod game_server;
 pub mod root;
 pub mod slot;
 pub mod status;
+pub mod statuses;

@@ -3,6 +3,7 @@ pub mod agent;
 pub mod args;
 pub mod client;
 pub mod failure;
+pub mod gateway;
 pub mod show;
 pub mod target;
 pub mod terminal;
@@ -16,6 +17,7 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.verb {
         Verb::Agent(args) => agent::run(args::AgentArgs { token_file: arguments.client.token_file, ..args }),
+        Verb::Gateway(args) => gateway::run(args),
         Verb::Client(verb) => client::run(arguments.client, verb),
     }
 }

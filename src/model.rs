@@ -4,6 +4,7 @@ pub mod crash;
 pub mod doctor;
 pub mod exit;
 pub mod game;
+pub mod gateway;
 pub mod glob;
 pub mod ids;
 pub mod machine;

@@ -1,10 +1,14 @@
 //! What we decide: pure functions and state machines. Time and chance come in as arguments.
+pub mod access;
+pub mod address;
 pub mod collector;
 pub mod crash;
 pub mod doctor;
 pub mod game_server;
 pub mod launch;
 pub mod operations;
+pub mod people;
 pub mod readiness;
 pub mod restart;
 pub mod status;
+pub mod tokens;

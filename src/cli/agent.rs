@@ -1,7 +1,7 @@
 //! Composition root of `zlh agent`: settings, doors to the machine, actors, listener; then it waits to be told to stop.
 mod gauges;
 mod judging;
-mod logging;
+pub(super) mod logging;
 mod probing;
 mod saving;
 mod world;
@@ -211,17 +211,17 @@ async fn farewell(settings: &Settings, game: &GameServer) {
 }
 
 /// SIGTERM and SIGINT ask the agent to stop.
-struct Stop {
+pub(super) struct Stop {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Stop {
-    fn listen() -> io::Result<Stop> {
+    pub(super) fn listen() -> io::Result<Stop> {
         Ok(Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn asked(&mut self) {
+    pub(super) async fn asked(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -1,4 +1,6 @@
 //! The command line as clap types. Their doc comments are the help texts, and `docs/cli.md` is generated from them.
+pub mod gateway;
+
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -48,6 +50,8 @@ pub struct ClientArgs {
 pub enum Verb {
     /// Run the agent of this container
     Agent(AgentArgs),
+    /// Run the platform's side: who may do what, every container's status, the way into browser IDEs
+    Gateway(gateway::GatewayArgs),
     #[command(flatten)]
     Client(ClientVerb),
 }

@@ -3,13 +3,13 @@ use super::value::Slot;
 use crate::model::settings::Settings;
 use std::time::Duration;
 
-/// One row. The dotted key is the path of the field in [`Settings`].
-pub struct Setting {
+/// One row. The dotted key is the path of the field in the settings, [`Settings`] for the agent.
+pub struct Setting<S = Settings> {
     pub key: &'static str,
     /// One sentence for an operator.
     pub meaning: &'static str,
     /// Where the value lives, and its bounds.
-    pub slot: for<'a> fn(&'a mut Settings) -> Slot<'a>,
+    pub slot: for<'a> fn(&'a mut S) -> Slot<'a>,
 }
 
 impl Setting {
@@ -20,17 +20,24 @@ impl Setting {
             key => format!("ZLH_{}", key.to_ascii_uppercase().replace('.', "__")),
         }
     }
+}
 
-    pub fn shown(&self, settings: &Settings) -> String {
+impl<S: Clone + Default> Setting<S> {
+    pub fn shown(&self, settings: &S) -> String {
         (self.slot)(&mut settings.clone()).shown()
     }
 
     pub fn allowed(&self) -> String {
-        (self.slot)(&mut Settings::default()).allowed()
+        (self.slot)(&mut S::default()).allowed()
+    }
+
+    /// Its value is not shown.
+    pub fn is_hidden(&self) -> bool {
+        (self.slot)(&mut S::default()).may_hide()
     }
 
     pub fn is_secret(&self) -> bool {
-        matches!((self.slot)(&mut Settings::default()), Slot::Secret(_))
+        matches!((self.slot)(&mut S::default()), Slot::Secret(_))
     }
 }
 
@@ -66,9 +73,10 @@ pub fn table() -> &'static [Setting] {
 
 macro_rules! settings {
     ($($key:literal, $meaning:literal, $slot:expr;)*) => {
-        &[$(Setting { key: $key, meaning: $meaning, slot: $slot }),*]
+        &[$($crate::config::Setting { key: $key, meaning: $meaning, slot: $slot }),*]
     };
 }
+pub(super) use settings;
 
 #[rustfmt::skip]
 static TABLE: &[Setting] = settings! {
@@ -136,14 +144,8 @@ static TABLE: &[Setting] = settings! {
     "runtime.worker_threads", "Threads that serve requests.", |x| Slot::Count(&mut x.runtime.worker_threads, 1..=64);
 };
 
-/// The row of `key`.
-pub fn find(key: &str) -> Option<&'static Setting> {
-    TABLE.iter().find(|setting| setting.key == key)
-}
-
 /// The known key nearest to a misspelt one, if any is near.
-pub fn nearest(key: &str) -> Option<&'static str> {
-    let known = TABLE.iter().map(|setting| setting.key).chain(LATER);
+pub fn nearest_of(key: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let (distance, best) = known.map(|known| (distance(key, known), known)).min()?;
     (distance <= 2.max(best.len() / 4)).then_some(best)
 }
@@ -225,6 +227,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_is_recognised() {
+        let nearest = |key| nearest_of(key, TABLE.iter().map(|setting| setting.key).chain(LATER));
         assert_eq!(nearest("restart.backof"), Some("restart.backoff"));
         assert_eq!(nearest("stop.graze"), Some("stop.grace"));
         assert_eq!(nearest("completely.different"), None);

@@ -1,2 +1,164 @@
-//! What the gateway answers.
+//! What the gateway answers: the table of routes, and the state every handler reads.
+//!
+//! [`ROUTES`] is complete: a path that is not there does not exist, and each row says who may ask. [`door`] asks that for
+//! each of them, before anything of the request's body is read. `/healthz` is answered from memory.
+pub mod cookies;
+pub mod door;
+pub mod ide;
+mod session;
 pub mod tunnel;
+
+use super::{
+    problem::{self, Code, Problem},
+    server::{
+        Traffic,
+        connection::{Answer, Connection, Face},
+    },
+};
+use crate::{
+    actors::{doorkeeper::Doorkeeper, statuses::Statuses},
+    http::agent::Build,
+    model::{
+        gateway::{Access, Scope, settings::GatewaySettings},
+        settings::Limits,
+    },
+};
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, Method, header},
+    middleware,
+    response::IntoResponse,
+    routing::{MethodRouter, get, post},
+};
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use ide::IdeDoors;
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use tower::ServiceExt;
+use tunnel::{Origin, Tunnel};
+
+/// One row: who may ask what, and who answers.
+pub struct Route {
+    pub access: Access,
+    pub method: Method,
+    /// `{id}` is the vmid of a server.
+    pub path: &'static str,
+    handler: fn() -> MethodRouter<Arc<Gateway>>,
+}
+
+const fn route(
+    access: Access,
+    method: Method,
+    path: &'static str,
+    handler: fn() -> MethodRouter<Arc<Gateway>>,
+) -> Route {
+    Route { access, method, path, handler }
+}
+
+pub const ROUTES: &[Route] = &[
+    route(Access::Open, Method::GET, "/healthz", || get(healthz)),
+    route(Access::Open, Method::POST, "/api/auth/login", || post(session::login)),
+    route(Access::Person(Scope::Read), Method::POST, "/api/auth/logout", || post(session::logout)),
+    route(Access::Person(Scope::Read), Method::GET, "/api/auth/me", || get(session::me)),
+    route(Access::Open, Method::GET, "/api/dev/{id}/ide", || get(ide::bootstrap)),
+];
+
+/// Everything a handler may read or ask.
+pub struct Gateway {
+    pub doorkeeper: Doorkeeper,
+    pub statuses: Statuses,
+    pub settings: Arc<GatewaySettings>,
+    /// `settings.limits` as request bodies take them.
+    pub limits: Limits,
+    pub build: Build,
+    pub traffic: Arc<Traffic>,
+    /// The way into browser IDEs, which has a listener of its own.
+    pub tunnel: Arc<Tunnel>,
+}
+
+impl Gateway {
+    /// `ide_port`: where the IDE listener is.
+    pub fn new(
+        doorkeeper: Doorkeeper,
+        statuses: Statuses,
+        settings: Arc<GatewaySettings>,
+        build: Build,
+        ide_port: u16,
+    ) -> Gateway {
+        let doors = IdeDoors::new(doorkeeper.clone(), statuses.clone());
+        let origin = Origin::new(settings.ide_public_url.as_deref(), settings.ide_host_suffix.as_deref(), ide_port);
+        Gateway {
+            tunnel: Arc::new(Tunnel::new(Arc::new(doors), &settings.tunnel, origin)),
+            doorkeeper,
+            statuses,
+            limits: settings.limits.for_server(),
+            settings,
+            build,
+            traffic: Arc::default(),
+        }
+    }
+
+    /// Do browsers come by https? Then cookies are Secure.
+    pub fn is_secure(&self) -> bool {
+        self.settings.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
+    }
+}
+
+#[utoipa::path(get, path = "/healthz", tag = "gateway", responses((status = 200, body = String)))]
+pub async fn healthz() -> &'static str {
+    "ok"
+}
+
+/// The database could not answer, or what it holds is unusable.
+fn unavailable(error: &dyn std::fmt::Display) -> Problem {
+    tracing::error!(%error, "a request failed for the database");
+    Problem::from(Code::DATABASE_UNAVAILABLE).retry_after(Duration::from_secs(1))
+}
+
+/// What is for one person stays out of caches.
+fn no_store(response: &mut super::Response) {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// Answers requests to the API and portal.
+#[derive(Clone)]
+pub struct GatewayFace {
+    router: Router,
+}
+
+impl GatewayFace {
+    pub fn new(gateway: &Arc<Gateway>) -> GatewayFace {
+        let router = ROUTES.iter().fold(Router::new(), |router, route| {
+            let guard = door::Guard { gateway: gateway.clone(), access: route.access };
+            router.route(route.path, (route.handler)().layer(middleware::from_fn_with_state(guard, door::admit)))
+        });
+        GatewayFace { router: router.with_state(gateway.clone()) }
+    }
+}
+
+impl Face for GatewayFace {
+    fn answer(&self, connection: &Arc<Connection>, request: hyper::Request<Incoming>) -> Answer {
+        // A message with both lengths is smuggled past one of two readers: see the agent's face.
+        let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(connection.clone());
+        let router = self.router.clone();
+        Answer::Later(Box::pin(async move {
+            let mut response = routed(router, request).await;
+            if chunked {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        }))
+    }
+}
+
+async fn routed(router: Router, request: Request) -> super::Response {
+    match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
+        Ok(Ok(response)) => problem::dress(response),
+        Ok(Err(never)) => match never {},
+        Err(_) => Code::INTERNAL.because("A request handler panicked; the gateway's log has more.").into_response(),
+    }
+}

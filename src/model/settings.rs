@@ -157,35 +157,6 @@ pub struct Runtime {
     pub worker_threads: usize,
 }
 
-/// The way into browser IDEs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tunnel {
-    /// How long a browser may be away before it needs a new token; each use begins it anew.
-    pub cookie_life: Duration,
-    /// Time to reach a workspace.
-    pub connect_timeout: Duration,
-    /// Time until the head of a workspace's answer.
-    pub response_timeout: Duration,
-    /// A connection to a workspace is kept this long without use. Less than the 5 s after which Node.js closes it, so
-    /// that no request meets a closing one, and so that an idle editor is not kept awake.
-    pub upstream_idle: Duration,
-    /// Unused connections kept to one workspace.
-    pub upstream_connections: usize,
-}
-
-impl Default for Tunnel {
-    fn default() -> Self {
-        let s = Duration::from_secs;
-        Tunnel {
-            cookie_life: s(8 * 3600),
-            connect_timeout: s(5),
-            response_timeout: s(300),
-            upstream_idle: s(4),
-            upstream_connections: 64,
-        }
-    }
-}
-
 /// Text that must never be printed, logged or serialised.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);

@@ -19,7 +19,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use super::super::{
+use crate::http::{
     Response,
     problem::{Code, Problem},
     server::{
@@ -27,7 +27,7 @@ use super::super::{
         connection::{Answer, Connection, Face},
     },
 };
-use crate::model::settings;
+use crate::model::gateway::settings;
 use access::{Admitted, Doors, Target};
 use axum::{
     body::Body,
@@ -70,8 +70,13 @@ impl Tunnel {
         Tunnel { doors, client, settings: settings.clone(), origin, traffic: Arc::default() }
     }
 
-    pub fn face(self) -> TunnelFace {
-        TunnelFace(Arc::new(self))
+    /// Where the server should count.
+    pub fn traffic(&self) -> Arc<Traffic> {
+        self.traffic.clone()
+    }
+
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     async fn answer(&self, connection: &Arc<Connection>, request: Request<Incoming>) -> Response {
@@ -98,7 +103,7 @@ impl Tunnel {
             Found::Inside(place) => self.inside(connection, request, place, host).await,
             Found::Slashless(to) => Ok(entry::redirect(request.method(), &to)),
             Found::Bootstrap(vmid) => Ok(self.bootstrap(vmid, &host, request.uri(), request.method()).await?),
-            Found::Nowhere if request.uri().path() == "/health" => Ok("ok".into_response()),
+            Found::Nowhere if matches!(request.uri().path(), "/health" | "/healthz") => Ok("ok".into_response()),
             Found::Nowhere => Err(Problem::from(Code::NOT_FOUND).into()),
         }
     }
@@ -136,12 +141,7 @@ impl Tunnel {
     }
 
     /// The checks that every request passes, in the order in which a refusal tells least.
-    fn admit<B>(
-        &self,
-        request: &Request<B>,
-        place: &Place,
-        host: &HeaderValue,
-    ) -> Result<(Arc<Target>, Admitted), Problem> {
+    fn admit<B>(&self, request: &Request<B>, place: &Place, host: &HeaderValue) -> Result<(Target, Admitted), Problem> {
         let headers = request.headers();
         let admitted = access::admit(&*self.doors, self.jar(), place, headers).ok_or(Code::IDE_LOGIN)?;
         access::check_origin(request.method(), headers, host, self.origin.https(), stream::asked(request))?;
@@ -165,10 +165,8 @@ impl Tunnel {
     }
 
     fn renew(&self, response: &mut Response, place: &Place, admitted: Admitted) {
-        let Some(value) = admitted.renewed else { return };
-        let cookie = self.jar().set(&place.prefix, &value, self.settings.cookie_life.as_secs());
-        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-            response.headers_mut().append(header::SET_COOKIE, cookie);
+        if let Some(cookie) = admitted.renewed {
+            self.jar().put(response, &place.prefix, &cookie);
         }
     }
 
@@ -202,14 +200,7 @@ fn only_host<B>(request: &Request<B>) -> Result<HeaderValue, Problem> {
 
 /// Answers requests on the IDE's origin.
 #[derive(Clone)]
-pub struct TunnelFace(Arc<Tunnel>);
-
-impl TunnelFace {
-    /// Where the server should count.
-    pub fn traffic(&self) -> Arc<Traffic> {
-        self.0.traffic.clone()
-    }
-}
+pub struct TunnelFace(pub Arc<Tunnel>);
 
 impl Face for TunnelFace {
     fn answer(&self, connection: &Arc<Connection>, request: Request<Incoming>) -> Answer {

@@ -12,8 +12,7 @@ use crate::{
 };
 use axum::http::{HeaderMap, HeaderValue, Method, header, uri::Authority};
 use futures_util::future::BoxFuture;
-use std::sync::Arc;
-use tokio::sync::watch;
+use std::{sync::Arc, time::Duration};
 
 /// Where a workspace is, as the registry says: the only address a request can go to.
 #[derive(Clone, Debug)]
@@ -23,42 +22,38 @@ pub struct Target {
     pub agent_port: u16,
 }
 
-/// Who came in, for as long as it stands.
+/// Who came in.
 pub trait Pass: Send + Sync + 'static {
-    /// False from the moment on when the login, the right to this container or the key was revoked.
-    fn stands(&self) -> bool;
+    /// Resolves when the login, the right to this container or the key is no more.
+    fn over(self: Arc<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// What the browser is to keep.
+#[derive(Clone, Debug)]
+pub struct Cookie {
+    pub value: String,
+    pub life: Duration,
 }
 
 /// A cookie that was found good.
 pub struct Admitted {
     pub pass: Arc<dyn Pass>,
-    /// A fresh value with a whole life before it, once some of the old one's is used up.
-    pub renewed: Option<String>,
+    /// One with a whole life before it, once some of the old one's is used up.
+    pub renewed: Option<Cookie>,
 }
 
 /// The gateway behind the tunnel. Nothing here waits but what returns a future.
 pub trait Doors: Send + Sync + 'static {
-    /// `None`: no such container, or no dev container.
-    fn target(&self, vmid: Vmid) -> Option<Arc<Target>>;
+    /// `None`: no such container.
+    fn target(&self, vmid: Vmid) -> Option<Target>;
     /// Judges a cookie's value for this container.
     fn admit(&self, vmid: Vmid, cookie: &str) -> Option<Admitted>;
-    /// Turns a single-use token into a cookie's value; `None` if it is used, expired, or for somebody or something else.
-    fn redeem(&self, vmid: Vmid, token: &str) -> BoxFuture<'static, Option<String>>;
-    /// Changes whenever some [`Pass`] may have ended.
-    fn revocations(&self) -> watch::Receiver<u64>;
-    /// Asks the container's agent to start the IDE.
+    /// Turns a single-use token into a cookie; `None` if it is used, expired, or for somebody or something else.
+    fn redeem(&self, vmid: Vmid, token: &str) -> BoxFuture<'static, Option<Cookie>>;
+    /// Asks the container's agent to start the IDE; the error is a sentence for a person.
     fn start(&self, vmid: Vmid) -> BoxFuture<'static, Result<(), String>>;
     /// What the last known status says about a workspace that does not answer: a sentence for a person.
     fn condition(&self, vmid: Vmid) -> Option<String>;
-}
-
-/// Resolves once `pass` does not stand any more.
-pub async fn ended(pass: Arc<dyn Pass>, mut revocations: watch::Receiver<u64>) {
-    while pass.stands() {
-        if revocations.changed().await.is_err() {
-            return; // the gateway is gone, and with it whoever vouched
-        }
-    }
 }
 
 /// The pass of the first good cookie among those sent.

@@ -1,4 +1,6 @@
 //! Cookies on their way through the tunnel: ours stay on our side, a workspace's stay within its place.
+use super::access::Cookie;
+use crate::http::Response;
 use axum::http::{HeaderMap, HeaderValue, header};
 
 /// Under plain http, and wherever the path binds the cookie to one container.
@@ -27,8 +29,14 @@ impl Jar {
         ours.filter_map(|pair| std::str::from_utf8(pair.splitn(2, |b| *b == b'=').nth(1)?).ok()).take(4)
     }
 
+    pub fn put(self, response: &mut Response, prefix: &str, cookie: &Cookie) {
+        if let Ok(line) = HeaderValue::from_str(&self.set(prefix, &cookie.value, cookie.life.as_secs())) {
+            response.headers_mut().append(header::SET_COOKIE, line);
+        }
+    }
+
     /// `Set-Cookie` for `value`, good for `seconds`; bound to the container's path, or to its host.
-    pub fn set(self, prefix: &str, value: &str, seconds: u64) -> String {
+    fn set(self, prefix: &str, value: &str, seconds: u64) -> String {
         let secure = if self.https { "; Secure" } else { "" };
         format!("{}={value}; Path={prefix}/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}", self.name(prefix))
     }

@@ -4,7 +4,10 @@
 //! the page that follows, and paths are logged without their query.
 use super::{Response, Tunnel, empty};
 use crate::{
-    http::problem::{Code, Problem},
+    http::{
+        hosts::host_of,
+        problem::{Code, Problem},
+    },
     model::ids::Vmid,
 };
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
@@ -17,36 +20,40 @@ pub struct Origin {
     https: bool,
     /// `dev-<vmid>.<suffix>` is a workspace's own host; lower case.
     suffix: Option<String>,
+    port: u16,
 }
 
 impl Origin {
-    /// `public_url`: `ide_public_url`, if set. `suffix`: `ide_host_suffix`, perhaps with a port (`ide.example:8443`).
-    pub fn new(public_url: Option<&str>, suffix: Option<&str>) -> Origin {
+    /// `public_url`: `ide_public_url`, if set. `suffix`: `ide_host_suffix`. `port`: the IDE listener's own.
+    pub fn new(public_url: Option<&str>, suffix: Option<&str>, port: u16) -> Origin {
         let base = public_url.unwrap_or_default().trim_end_matches('/').to_owned();
         let suffix = suffix.map(|suffix| suffix.trim_matches('.').to_ascii_lowercase());
-        Origin { https: base.starts_with("https://"), base, suffix }
+        Origin { https: base.starts_with("https://"), base, suffix, port }
     }
 
     pub fn https(&self) -> bool {
         self.https
     }
 
-    /// Without port.
     pub(super) fn suffix(&self) -> Option<&str> {
-        self.suffix.as_deref().map(|suffix| suffix.split(':').next().unwrap_or_default())
+        self.suffix.as_deref()
     }
 
-    /// A workspace's front door, and the prefix its cookie is bound to. `host`: the browser's, port included.
-    pub fn front_door(&self, vmid: Vmid, host: &str) -> (String, String) {
+    /// A workspace's front door, and the prefix its cookie is bound to. `name`: the host name under which the browser
+    /// knows this gateway, for where no setting says one.
+    pub fn front_door(&self, vmid: Vmid, name: &str) -> (String, String) {
         let scheme = if self.https { "https" } else { "http" };
         if let Some(suffix) = &self.suffix {
-            let known = if self.base.is_empty() { host } else { &self.base };
-            let port = if suffix.contains(':') { "" } else { port_of(known).unwrap_or_default() };
+            let own = format!(":{}", self.port);
+            let port = if self.base.is_empty() { &own } else { port_of(&self.base).unwrap_or_default() };
             return (format!("{scheme}://dev-{vmid}.{suffix}{port}/"), String::new());
         }
-        let base = if self.base.is_empty() { format!("{scheme}://{host}") } else { self.base.clone() };
         let prefix = format!("/__ide/{vmid}");
-        (format!("{base}{prefix}/"), prefix)
+        if !self.base.is_empty() {
+            return (format!("{}{prefix}/", self.base), prefix);
+        }
+        let name = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+        (format!("http://{name}:{}{prefix}/", self.port), prefix)
     }
 }
 
@@ -68,7 +75,7 @@ impl Tunnel {
     ) -> Result<Response, Problem> {
         let query = uri.query().unwrap_or_default();
         let token = query.split('&').find_map(|pair| pair.strip_prefix("token=")).ok_or(Code::IDE_TOKEN)?;
-        let (door, prefix) = self.origin.front_door(vmid, host.to_str().unwrap_or_default());
+        let (door, prefix) = self.origin.front_door(vmid, host.to_str().ok().and_then(host_of).unwrap_or_default());
         // A cookie is for the host that sets it: a workspace's own host has to see the token itself.
         if prefix.is_empty() && !is_at(&door, host) {
             return Ok(redirect(method, &format!("{door}?token={token}")));
@@ -88,47 +95,33 @@ impl Tunnel {
         if method != Method::GET {
             return Err(Code::METHOD_NOT_ALLOWED.into());
         }
-        let value = self.doors.redeem(vmid, token).await.ok_or(Code::IDE_TOKEN)?;
+        let cookie = self.doors.redeem(vmid, token).await.ok_or(Code::IDE_TOKEN)?;
         let mut response = redirect(method, to);
-        set_cookie(&mut response, &self.jar().set(prefix, &value, self.settings.cookie_life.as_secs()));
+        self.jar().put(&mut response, prefix, &cookie);
         Ok(response)
     }
 
-    /// The same for the API's origin: `host` is the API's, `port` the IDE listener's. A browser keeps cookies by host
-    /// name whatever the port, so in path mode one that is set here opens the IDE there, if both share the name.
-    pub async fn bootstrap_elsewhere(
-        &self,
-        vmid: Vmid,
-        token: &str,
-        host: &str,
-        port: u16,
-    ) -> Result<Response, Problem> {
-        let name = crate::http::hosts::host_of(host).ok_or(Code::HOST_MISSING)?;
-        let name = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
-        let (door, prefix) = self.origin.front_door(vmid, &format!("{name}:{port}"));
-        let same_name = door.split_once("://").is_some_and(|(_, rest)| {
-            let authority = rest.split('/').next().unwrap_or_default();
-            crate::http::hosts::host_of(authority) == crate::http::hosts::host_of(host)
-        });
-        if prefix.is_empty() || !same_name {
+    /// The same for the API's origin, whose `Host` is `host`. A browser keeps cookies by host name whatever the port, so in
+    /// path mode one that is set there opens the IDE here, if both share the name; else the token is checked here.
+    pub async fn bootstrap_elsewhere(&self, vmid: Vmid, token: &str, host: &str) -> Result<Response, Problem> {
+        let name = host_of(host).ok_or(Code::HOST_MISSING)?;
+        let (door, prefix) = self.origin.front_door(vmid, name);
+        if prefix.is_empty() || !name_of(&door).is_some_and(|own| own.eq_ignore_ascii_case(name)) {
             return Ok(redirect(&Method::GET, &format!("{door}?token={token}")));
         }
         self.enter(vmid, token, &prefix, &door, &Method::GET).await
     }
 }
 
-fn is_at(door: &str, host: &HeaderValue) -> bool {
-    let authority = door.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
-    let name = crate::http::hosts::host_of;
-    host.to_str().is_ok_and(|host| {
-        name(host).is_some_and(|host| name(authority).is_some_and(|own| own.eq_ignore_ascii_case(host)))
-    })
+/// The host name in a URL.
+fn name_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    host_of(rest.split('/').next()?)
 }
 
-fn set_cookie(response: &mut Response, cookie: &str) {
-    if let Ok(cookie) = HeaderValue::from_str(cookie) {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
+fn is_at(door: &str, host: &HeaderValue) -> bool {
+    let host = host.to_str().ok().and_then(host_of);
+    host.is_some_and(|host| name_of(door).is_some_and(|own| own.eq_ignore_ascii_case(host)))
 }
 
 /// To another place of ours; a method that is no visit is repeated there.

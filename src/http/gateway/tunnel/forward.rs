@@ -1,7 +1,7 @@
 //! A request and its answer through the pool of kept connections, neither of them ever held whole.
 use super::{
     Response, Tunnel,
-    access::{self, Admitted, Target},
+    access::{Admitted, Target},
     headers::{self, Way},
     place::Place,
 };
@@ -16,10 +16,13 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 /// An answer of at most so many bytes is over before anybody could want to end it.
 const SHORT: u64 = 64 << 10;
+/// Within this time most requests are answered; only then is it worth watching whether the pass still stands.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Sends the request on, and gives its answer as the browser may have it.
 pub(super) async fn carry(
@@ -33,12 +36,15 @@ pub(super) async fn carry(
     *request.uri_mut() = headers::target(&target.ide, &place.rest).ok_or(Code::MALFORMED)?;
     *request.version_mut() = Version::HTTP_11;
     headers::for_workspace(request.headers_mut(), way, None);
-    let ended = access::ended(admitted.pass.clone(), tunnel.doors.revocations());
+    let over = async {
+        tokio::time::sleep(PATIENCE).await;
+        admitted.pass.clone().over().await;
+    };
     let asked = tokio::time::timeout(tunnel.settings.response_timeout, tunnel.client.request(request));
     let answer = tokio::select! {
         biased;
         answer = asked => answer,
-        () = ended => return Err(Code::IDE_LOGIN.into()),
+        () = over => return Err(Code::IDE_LOGIN.into()),
     };
     let mut answer = match answer {
         Ok(Ok(answer)) => answer,
@@ -50,17 +56,16 @@ pub(super) async fn carry(
         return Err(Code::IDE_BROKE.because("The workspace switched protocols without being asked."));
     }
     headers::for_browser(answer.headers_mut(), way, None);
-    Ok(finish(answer, tunnel, admitted))
+    Ok(finish(answer, admitted))
 }
 
 /// A long answer ends with the pass it was given to.
-pub(super) fn finish(answer: axum::http::Response<Incoming>, tunnel: &Tunnel, admitted: &Admitted) -> Response {
+pub(super) fn finish(answer: axum::http::Response<Incoming>, admitted: &Admitted) -> Response {
     answer.map(|body| {
         if body.size_hint().upper().is_some_and(|bytes| bytes <= SHORT) {
             return Body::new(body);
         }
-        let ended = Box::pin(access::ended(admitted.pass.clone(), tunnel.doors.revocations()));
-        Body::new(Standing { body, ended })
+        Body::new(Standing { body, over: admitted.pass.clone().over() })
     })
 }
 
@@ -80,7 +85,7 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
 /// A body that is given only as long as its pass stands.
 struct Standing {
     body: Incoming,
-    ended: BoxFuture<'static, ()>,
+    over: BoxFuture<'static, ()>,
 }
 
 impl HttpBody for Standing {
@@ -88,7 +93,7 @@ impl HttpBody for Standing {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if self.ended.as_mut().poll(cx).is_ready() {
+        if self.over.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Some(Err(axum::Error::new(io::Error::other("the session was revoked")))));
         }
         Pin::new(&mut self.body).poll_frame(cx).map_err(axum::Error::new)

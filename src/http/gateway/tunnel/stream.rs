@@ -6,7 +6,7 @@ mod pump;
 
 use super::{
     Response, Tunnel,
-    access::{self, Admitted, Target},
+    access::{Admitted, Target},
     empty, forward,
     headers::{self, Way},
     place::Place,
@@ -51,18 +51,18 @@ pub(super) async fn open(
         .map_err(|_| Code::IDE_TIMEOUT)??;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         headers::for_browser(answer.headers_mut(), way, None);
-        return Ok(forward::finish(answer, tunnel, admitted));
+        return Ok(forward::finish(answer, admitted));
     }
     let Some(protocol) = headers::upgrade(answer.headers()) else {
         return Err(Code::IDE_BROKE.because("The workspace switched to another protocol than WebSocket."));
     };
     let workspace = hyper::upgrade::on(&mut answer);
-    let ended = access::ended(admitted.pass.clone(), tunnel.doors.revocations());
+    let over = admitted.pass.clone().over();
     let connection = connection.clone();
     tokio::spawn(async move {
         let joined = tokio::select! {
             joined = flow(browser, workspace) => joined,
-            () = ended => Ok(()),
+            () = over => Ok(()),
             () = connection.draining() => Ok(()),
         };
         if let Err(error) = joined {

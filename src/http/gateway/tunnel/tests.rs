@@ -5,12 +5,12 @@ mod messages;
 mod streams;
 
 use super::{
-    Origin, Tunnel,
-    access::{Admitted, Doors, Pass, Target},
+    Origin, Tunnel, TunnelFace,
+    access::{Admitted, Cookie, Doors, Pass, Target},
 };
 use crate::{
     http::{server, tests::DEADLINE},
-    model::{ids::Vmid, settings},
+    model::{gateway::settings, ids::Vmid, settings::Limits},
 };
 use futures_util::future::BoxFuture;
 use std::{
@@ -34,9 +34,13 @@ fn cookie(vmid: u32) -> String {
     format!("Cookie: zlh_dev_ide_token=good-{vmid}\r\n")
 }
 
+fn fresh(vmid: Vmid) -> Cookie {
+    Cookie { value: format!("good-{vmid}"), life: Duration::from_secs(28_800) }
+}
+
 /// The gateway behind the tunnel, as a test wants it.
 struct Scripted {
-    target: watch::Sender<Option<Arc<Target>>>,
+    target: watch::Sender<Option<Target>>,
     tokens: Mutex<HashSet<String>>,
     revoked: watch::Sender<u64>,
     renews: bool,
@@ -46,26 +50,24 @@ struct Scripted {
 struct Epoch(watch::Receiver<u64>);
 
 impl Pass for Epoch {
-    fn stands(&self) -> bool {
-        *self.0.borrow() == 0
+    fn over(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        let mut epoch = self.0.clone();
+        Box::pin(async move { _ = epoch.wait_for(|epoch| *epoch > 0).await })
     }
 }
 
 impl Doors for Scripted {
-    fn target(&self, _: Vmid) -> Option<Arc<Target>> {
+    fn target(&self, _: Vmid) -> Option<Target> {
         self.target.borrow().clone()
     }
     fn admit(&self, vmid: Vmid, cookie: &str) -> Option<Admitted> {
         let good = cookie == format!("good-{vmid}") && *self.revoked.borrow() == 0;
-        let renewed = self.renews.then(|| format!("good-{vmid}"));
+        let renewed = self.renews.then(|| fresh(vmid));
         good.then(|| Admitted { pass: Arc::new(Epoch(self.revoked.subscribe())), renewed })
     }
-    fn redeem(&self, vmid: Vmid, token: &str) -> BoxFuture<'static, Option<String>> {
+    fn redeem(&self, vmid: Vmid, token: &str) -> BoxFuture<'static, Option<Cookie>> {
         let good = self.tokens.lock().unwrap().remove(&format!("{vmid}:{token}"));
-        Box::pin(async move { good.then(|| format!("good-{vmid}")) })
-    }
-    fn revocations(&self) -> watch::Receiver<u64> {
-        self.revoked.subscribe()
+        Box::pin(async move { good.then(|| fresh(vmid)) })
     }
     fn start(&self, _: Vmid) -> BoxFuture<'static, Result<(), String>> {
         self.starts.fetch_add(1, SeqCst);
@@ -85,7 +87,7 @@ struct Fixture {
 impl Fixture {
     /// Before `upstream`, at plain `http://127.0.0.1:port`.
     async fn before(upstream: SocketAddr) -> Fixture {
-        Fixture::with(upstream, Origin::new(None, None), false, |_| {}).await
+        Fixture::with(upstream, Origin::new(None, None, 8081), false, |_| {}).await
     }
 
     async fn with(
@@ -96,7 +98,7 @@ impl Fixture {
     ) -> Fixture {
         let target = Target { ide: upstream.to_string().parse().unwrap(), agent_port: 18888 };
         let doors = Arc::new(Scripted {
-            target: watch::Sender::new(Some(Arc::new(target))),
+            target: watch::Sender::new(Some(target)),
             tokens: Mutex::new(["7:fresh".to_owned()].into()),
             revoked: watch::Sender::new(0),
             renews,
@@ -104,13 +106,13 @@ impl Fixture {
         });
         let mut tunnel = settings::Tunnel::default();
         adjust(&mut tunnel);
-        let face = Tunnel::new(doors.clone(), &tunnel, origin).face();
+        let face = TunnelFace(Arc::new(Tunnel::new(doors.clone(), &tunnel, origin)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (shutdown, stopped) = oneshot::channel::<()>();
         tokio::spawn(async move {
-            let traffic = face.traffic();
-            let limits = settings::Limits::default();
+            let traffic = face.0.traffic();
+            let limits = Limits::default();
             server::serve(listener, face, &limits, traffic, async move { drop(stopped.await) }).await
         });
         Fixture { addr, doors, _shutdown: shutdown }

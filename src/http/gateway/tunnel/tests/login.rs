@@ -82,7 +82,7 @@ async fn a_token_becomes_a_cookie_once_and_leaves_no_trace() {
 #[tokio::test]
 async fn with_hosts_the_cookie_is_the_hosts_own() {
     let mut workspace = Workspace::answering(OK).await;
-    let origin = Origin::new(Some("https://ide.test:8443"), Some("ide.test"));
+    let origin = Origin::new(Some("https://ide.test:8443"), Some("ide.test"), 8081);
     let gateway = Fixture::with(workspace.addr, origin, false, |_| {}).await;
     let visit = |host: &str, path: &str, more: &str| {
         gateway.raw(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}Connection: close\r\n\r\n"))
@@ -138,7 +138,7 @@ async fn a_revoked_session_ends_what_flows_within_a_second() {
 #[tokio::test]
 async fn use_renews_the_cookie() {
     let workspace = Workspace::answering(OK).await;
-    let gateway = Fixture::with(workspace.addr, Origin::new(None, None), true, |_| {}).await;
+    let gateway = Fixture::with(workspace.addr, Origin::new(None, None, 8081), true, |_| {}).await;
     let reply = gateway.fetch("/__ide/7/", "").await;
     let set = "set-cookie: zlh_dev_ide_token=good-7; Path=/__ide/7/; Max-Age=28800; HttpOnly; SameSite=Lax";
     assert!(has(&reply, set), "{reply}");
@@ -149,17 +149,16 @@ async fn the_apis_bootstrap_sets_the_cookie_where_the_name_is_shared() {
     let doors = Fixture::before(nobody().await).await.doors;
     let at = |public: Option<&str>, suffix: Option<&str>| {
         doors.tokens.lock().unwrap().insert("7:t".into());
-        Tunnel::new(doors.clone(), &settings::Tunnel::default(), entry::Origin::new(public, suffix))
+        Tunnel::new(doors.clone(), &settings::Tunnel::default(), entry::Origin::new(public, suffix, 8081))
     };
     for (public, suffix, location, sets) in [
         (None, None, "http://127.0.0.1:8081/__ide/7/", true),
         (Some("https://127.0.0.1:9/"), None, "https://127.0.0.1:9/__ide/7/", true),
         (Some("https://ide.test"), None, "https://ide.test/__ide/7/?token=t", false),
         (Some("https://ide.test"), Some("ide.test"), "https://dev-7.ide.test/?token=t", false),
-        (None, Some("ide.test:8443"), "http://dev-7.ide.test:8443/?token=t", false),
         (None, Some("ide.test"), "http://dev-7.ide.test:8081/?token=t", false),
     ] {
-        let reply = at(public, suffix).bootstrap_elsewhere(Vmid(7), "t", "127.0.0.1:8080", 8081).await.unwrap();
+        let reply = at(public, suffix).bootstrap_elsewhere(Vmid(7), "t", "127.0.0.1:8080").await.unwrap();
         assert_eq!(reply.headers()["location"], location);
         assert_eq!(reply.headers().contains_key("set-cookie"), sets, "{location}");
     }
