@@ -1,8 +1,11 @@
 //! Who remembers and waits: one actor a concern, supervised by the root actor.
+pub mod collector;
 pub mod directory;
 pub mod doorkeeper;
 pub mod game_server;
+pub mod gateway_root;
 pub mod root;
+pub mod sharing;
 pub mod slot;
 pub mod status;
 pub mod statuses;

@@ -1,5 +1,6 @@
 //! What we do to the machine: the only door to processes, files, sockets and clocks.
 pub mod accounts;
+pub mod agent_feed;
 pub mod cgroup;
 pub mod clock;
 pub mod console_input;
@@ -20,5 +21,6 @@ pub mod password;
 pub mod probe;
 pub mod process;
 pub mod server_root;
+pub mod status_cache;
 pub mod store;
 pub mod usage;

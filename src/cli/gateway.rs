@@ -9,7 +9,9 @@ use crate::{
     actors::{
         directory::Directory,
         doorkeeper::Doorkeeper,
+        gateway_root::Collectors,
         root::{Child, Root, actor_rule},
+        sharing::Sharing,
         statuses::Statuses,
     },
     config::{self, Sources},
@@ -147,9 +149,11 @@ impl Running {
         let database = database(&settings).await?;
         let directory = Directory::open(database, key_file(&settings), settings.refresh).await;
         let directory = directory.map_err(cannot("read people and servers"))?;
-        let root = Root::spawn(children(&directory), actor_rule()).await.map_err(cannot("start the root actor"))?;
+        let statuses = Statuses::default();
+        let root = Root::spawn(children(&directory, &statuses, &settings), actor_rule()).await;
+        let root = root.map_err(cannot("start the root actor"))?;
         let doorkeeper = Doorkeeper::new(directory, settings.clone());
-        let gateway = Arc::new(Gateway::new(doorkeeper, Statuses::default(), settings.clone(), build(), ide_at.port()));
+        let gateway = Arc::new(Gateway::new(doorkeeper, statuses, settings.clone(), build(), ide_at.port()));
         let (drain, drained) = watch::channel(false);
         let limits = settings.limits.for_server();
         let servers = vec![
@@ -176,8 +180,11 @@ impl Running {
     }
 }
 
-fn children(directory: &Directory) -> Vec<Child> {
-    vec![directory.child()]
+fn children(directory: &Directory, statuses: &Statuses, settings: &GatewaySettings) -> Vec<Child> {
+    let sharing = Sharing::new(settings.redis.clone(), statuses.clone(), directory.watch_servers());
+    let collectors =
+        Collectors::new(directory.watch_servers(), sharing.shards(), statuses.clone(), Arc::new(sharing.clone()));
+    vec![directory.child(), sharing.child(), collectors.child()]
 }
 
 async fn listen(at: SocketAddr) -> Result<TcpListener, Failure> {

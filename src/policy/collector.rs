@@ -68,9 +68,10 @@ pub enum Silence {
     Failed(String),
 }
 
-/// The head of a status, the rest left as text.
+/// The head of a status, the rest left as text. An old agent tells neither life nor revision: what was heard last counts.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
 struct Head {
     instance_id: InstanceId,
     revision: Revision,

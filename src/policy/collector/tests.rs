@@ -27,9 +27,7 @@ fn an_entry_has_the_agents_fields_and_the_collectors_own() {
 
 #[test]
 fn what_is_no_status_is_refused_with_a_reason() {
-    for bad in
-        ["", "[]", "{}", "null", "{\"instanceId\":\"a\",\"revision\":-1,\"timestamp\":1}", "{\"instanceId\":\"a\""]
-    {
+    for bad in ["", "[]", "null", "{\"instanceId\":\"a\",\"revision\":-1,\"timestamp\":1}", "{\"instanceId\":\"a\""] {
         assert!(Entry::of_status(bad.as_bytes(), at(1)).unwrap_err().contains("cannot be read"), "{bad}");
         assert_eq!(Entry::of_cache(bad.as_bytes().to_vec()), None, "{bad}");
     }
