@@ -88,7 +88,7 @@ impl Gateway {
         ide_port: u16,
     ) -> Gateway {
         let doors = IdeDoors::new(doorkeeper.clone(), statuses.clone());
-        let origin = Origin::new(settings.ide_public_url.as_deref(), settings.ide_host_suffix.as_deref(), ide_port);
+        let origin = Origin::new(&settings, ide_port);
         Gateway {
             tunnel: Arc::new(Tunnel::new(Arc::new(doors), &settings.tunnel, origin)),
             doorkeeper,

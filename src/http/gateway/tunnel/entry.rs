@@ -8,7 +8,7 @@ use crate::{
         hosts::host_of,
         problem::{Code, Problem},
     },
-    model::ids::Vmid,
+    model::{gateway::settings::GatewaySettings, ids::Vmid},
 };
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 
@@ -20,15 +20,24 @@ pub struct Origin {
     https: bool,
     /// `dev-<vmid>.<suffix>` is a workspace's own host; lower case.
     suffix: Option<String>,
-    port: u16,
+    /// `:8443`, or empty for the scheme's own; known where the host is.
+    port: String,
 }
 
 impl Origin {
-    /// `public_url`: `ide_public_url`, if set. `suffix`: `ide_host_suffix`. `port`: the IDE listener's own.
-    pub fn new(public_url: Option<&str>, suffix: Option<&str>, port: u16) -> Origin {
-        let base = public_url.unwrap_or_default().trim_end_matches('/').to_owned();
-        let suffix = suffix.map(|suffix| suffix.trim_matches('.').to_ascii_lowercase());
-        Origin { https: base.starts_with("https://"), base, suffix, port }
+    /// `port`: the IDE listener's own, which browsers use where no URL says otherwise.
+    pub fn new(settings: &GatewaySettings, port: u16) -> Origin {
+        let suffix = settings.ide_host_suffix.as_deref().map(|suffix| suffix.trim_matches('.').to_ascii_lowercase());
+        let base = settings.ide_public_url.as_deref().unwrap_or_default().trim_end_matches('/').to_owned();
+        // Hosts of their own come through the same proxy as the portal, unless they are said to have another.
+        let portal = settings.public_url.as_deref().filter(|_| suffix.is_some()).unwrap_or_default();
+        let https = if base.is_empty() { portal } else { &base }.starts_with("https://");
+        let port = match (base.is_empty(), https) {
+            (false, _) => port_of(&base).unwrap_or_default().to_owned(),
+            (true, true) => String::new(),
+            (true, false) => format!(":{port}"),
+        };
+        Origin { base, https, suffix, port }
     }
 
     pub fn https(&self) -> bool {
@@ -44,16 +53,14 @@ impl Origin {
     pub fn front_door(&self, vmid: Vmid, name: &str) -> (String, String) {
         let scheme = if self.https { "https" } else { "http" };
         if let Some(suffix) = &self.suffix {
-            let own = format!(":{}", self.port);
-            let port = if self.base.is_empty() { &own } else { port_of(&self.base).unwrap_or_default() };
-            return (format!("{scheme}://dev-{vmid}.{suffix}{port}/"), String::new());
+            return (format!("{scheme}://dev-{vmid}.{suffix}{}/", self.port), String::new());
         }
         let prefix = format!("/__ide/{vmid}");
         if !self.base.is_empty() {
             return (format!("{}{prefix}/", self.base), prefix);
         }
         let name = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
-        (format!("http://{name}:{}{prefix}/", self.port), prefix)
+        (format!("http://{name}{}{prefix}/", self.port), prefix)
     }
 }
 

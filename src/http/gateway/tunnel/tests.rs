@@ -34,6 +34,16 @@ fn cookie(vmid: u32) -> String {
     format!("Cookie: zlh_dev_ide_token=good-{vmid}\r\n")
 }
 
+/// Of a gateway whose IDE listener is on port 8081.
+fn origin(public: Option<&str>, suffix: Option<&str>) -> Origin {
+    let settings = settings::GatewaySettings {
+        ide_public_url: public.map(str::to_owned),
+        ide_host_suffix: suffix.map(str::to_owned),
+        ..settings::GatewaySettings::default()
+    };
+    Origin::new(&settings, 8081)
+}
+
 fn fresh(vmid: Vmid) -> Cookie {
     Cookie { value: format!("good-{vmid}"), life: Duration::from_secs(28_800) }
 }
@@ -87,7 +97,7 @@ struct Fixture {
 impl Fixture {
     /// Before `upstream`, at plain `http://127.0.0.1:port`.
     async fn before(upstream: SocketAddr) -> Fixture {
-        Fixture::with(upstream, Origin::new(None, None, 8081), false, |_| {}).await
+        Fixture::with(upstream, origin(None, None), false, |_| {}).await
     }
 
     async fn with(

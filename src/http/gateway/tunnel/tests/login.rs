@@ -1,6 +1,5 @@
 //! Who gets in: cookies, tokens, the bootstrap, and the end of a session.
 use super::*;
-use crate::http::gateway::tunnel::entry;
 
 #[tokio::test]
 async fn each_request_needs_a_cookie_for_its_own_container() {
@@ -82,8 +81,8 @@ async fn a_token_becomes_a_cookie_once_and_leaves_no_trace() {
 #[tokio::test]
 async fn with_hosts_the_cookie_is_the_hosts_own() {
     let mut workspace = Workspace::answering(OK).await;
-    let origin = Origin::new(Some("https://ide.test:8443"), Some("ide.test"), 8081);
-    let gateway = Fixture::with(workspace.addr, origin, false, |_| {}).await;
+    let at = origin(Some("https://ide.test:8443"), Some("ide.test"));
+    let gateway = Fixture::with(workspace.addr, at, false, |_| {}).await;
     let visit = |host: &str, path: &str, more: &str| {
         gateway.raw(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}Connection: close\r\n\r\n"))
     };
@@ -138,7 +137,7 @@ async fn a_revoked_session_ends_what_flows_within_a_second() {
 #[tokio::test]
 async fn use_renews_the_cookie() {
     let workspace = Workspace::answering(OK).await;
-    let gateway = Fixture::with(workspace.addr, Origin::new(None, None, 8081), true, |_| {}).await;
+    let gateway = Fixture::with(workspace.addr, origin(None, None), true, |_| {}).await;
     let reply = gateway.fetch("/__ide/7/", "").await;
     let set = "set-cookie: zlh_dev_ide_token=good-7; Path=/__ide/7/; Max-Age=28800; HttpOnly; SameSite=Lax";
     assert!(has(&reply, set), "{reply}");
@@ -149,7 +148,7 @@ async fn the_apis_bootstrap_sets_the_cookie_where_the_name_is_shared() {
     let doors = Fixture::before(nobody().await).await.doors;
     let at = |public: Option<&str>, suffix: Option<&str>| {
         doors.tokens.lock().unwrap().insert("7:t".into());
-        Tunnel::new(doors.clone(), &settings::Tunnel::default(), entry::Origin::new(public, suffix, 8081))
+        Tunnel::new(doors.clone(), &settings::Tunnel::default(), origin(public, suffix))
     };
     for (public, suffix, location, sets) in [
         (None, None, "http://127.0.0.1:8081/__ide/7/", true),
