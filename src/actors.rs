@@ -4,6 +4,7 @@ pub mod directory;
 pub mod doorkeeper;
 pub mod game_server;
 pub mod gateway_root;
+pub mod registry;
 pub mod root;
 pub mod sharing;
 pub mod slot;

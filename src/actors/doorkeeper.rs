@@ -10,11 +10,16 @@
 //! I do not: know HTTP, cookies, headers.
 mod audit;
 mod ide;
+mod keys;
 mod pace;
+mod people;
 
+pub use crate::host::database::Entry;
 pub use audit::Note;
 pub use ide::Issued;
-pub use pace::Paces;
+pub use keys::{KeyState, Remembered};
+pub use pace::{Paces, StreamPermit};
+pub use people::Refused as PeopleRefused;
 
 use super::directory::Directory;
 use crate::{
@@ -173,8 +178,21 @@ impl Doorkeeper {
         Ok(there)
     }
 
+    /// Whoever holds one of these secrets, if any still opens anything. What another process made a moment ago is
+    /// known too: before nobody is found, the database is asked once more, though not for every guess.
+    pub async fn anyone(&self, secrets: &[&str]) -> Option<Principal> {
+        let known = || secrets.iter().find_map(|secret| self.principal(secret));
+        if secrets.is_empty() || known().is_some() || !self.shared.paces.second_look() {
+            return known();
+        }
+        if let Err(error) = self.shared.directory.refresh().await {
+            tracing::debug!(%error, "no second look at the database");
+        }
+        known()
+    }
+
     /// Whoever holds this secret, if it still opens anything.
-    pub fn principal(&self, secret: &str) -> Option<Principal> {
+    fn principal(&self, secret: &str) -> Option<Principal> {
         // The hash is not secret, so how the map compares it tells nothing about the secret.
         let people = self.shared.directory.people();
         let credential = people.credentials.get(&hash(secret))?;
@@ -182,9 +200,13 @@ impl Doorkeeper {
         Some(Principal { user: user.clone(), credential: credential.clone() })
     }
 
-    /// May whoever holds this secret use a route? `vmid`: the server in its path.
-    pub fn admit(&self, secret: Option<&str>, access: Access, vmid: Option<Vmid>) -> Result<Admitted, Denial> {
-        let principal = secret.and_then(|secret| self.principal(secret));
+    /// One more event stream or console of this person; `None`: they have as many as they may.
+    pub fn stream(&self, admitted: &Admitted) -> Option<StreamPermit> {
+        self.shared.paces.stream(&admitted.principal.as_ref()?.user.id)
+    }
+
+    /// May this caller use a route? `vmid`: the server in its path.
+    pub fn admit(&self, principal: Option<Principal>, access: Access, vmid: Option<Vmid>) -> Result<Admitted, Denial> {
         let server = vmid.and_then(|vmid| self.shared.directory.servers().one(vmid).cloned());
         access::judge(access, principal.as_ref(), server.as_deref())?;
         Ok(Admitted { principal, server })

@@ -10,6 +10,7 @@ use crate::{
         directory::Directory,
         doorkeeper::Doorkeeper,
         gateway_root::Collectors,
+        registry::Registry,
         root::{Child, Root, actor_rule},
         sharing::Sharing,
         statuses::Statuses,
@@ -152,8 +153,9 @@ impl Running {
         let statuses = Statuses::default();
         let root = Root::spawn(children(&directory, &statuses, &settings), actor_rule()).await;
         let root = root.map_err(cannot("start the root actor"))?;
+        let registry = registry(&directory, &settings, api_at, ide_at);
         let doorkeeper = Doorkeeper::new(directory, settings.clone());
-        let gateway = Arc::new(Gateway::new(doorkeeper, statuses, settings.clone(), build(), ide_at.port()));
+        let gateway = Arc::new(Gateway::new(doorkeeper, registry, statuses, settings.clone(), ide_at, build()));
         let (drain, drained) = watch::channel(false);
         let limits = settings.limits.for_server();
         let servers = vec![
@@ -185,6 +187,13 @@ fn children(directory: &Directory, statuses: &Statuses, settings: &GatewaySettin
     let collectors =
         Collectors::new(directory.watch_servers(), sharing.shards(), statuses.clone(), Arc::new(sharing.clone()));
     vec![directory.child(), sharing.child(), collectors.child()]
+}
+
+/// A gateway that only this machine can reach may reach agents on this machine.
+fn registry(directory: &Directory, settings: &GatewaySettings, api: SocketAddr, ide: SocketAddr) -> Registry {
+    let here = [api, ide].iter().all(|at| at.ip().to_canonical().is_loopback());
+    let loopback = settings.agents.allow_loopback.unwrap_or(here);
+    Registry::new(directory.clone(), loopback, settings.agents.allow_link_local, vec![api, ide])
 }
 
 async fn listen(at: SocketAddr) -> Result<TcpListener, Failure> {

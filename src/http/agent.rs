@@ -9,7 +9,7 @@ mod crashes;
 mod events;
 mod game;
 mod health;
-mod metrics;
+pub(in crate::http) mod metrics;
 mod openapi;
 mod operations;
 mod power;

@@ -2,11 +2,28 @@
 //!
 //! [`ROUTES`] is complete: a path that is not there does not exist, and each row says who may ask. [`door`] asks that for
 //! each of them, before anything of the request's body is read. `/healthz` is answered from memory.
+mod catalog;
+mod console;
 pub mod cookies;
+mod dev;
+mod doctor;
 pub mod door;
+pub mod forward;
+mod health;
 pub mod ide;
+mod idempotency;
+mod metrics;
+mod openapi;
+mod people;
+mod provision;
+mod routes;
+mod servers;
 mod session;
+mod status;
 pub mod tunnel;
+pub mod upstream;
+
+pub use routes::{ROUTES, Route};
 
 use super::{
     problem::{self, Code, Problem},
@@ -16,58 +33,33 @@ use super::{
     },
 };
 use crate::{
-    actors::{doorkeeper::Doorkeeper, statuses::Statuses},
+    actors::{doorkeeper::Doorkeeper, registry::Registry, statuses::Statuses},
     http::agent::Build,
-    model::{
-        gateway::{Access, Scope, settings::GatewaySettings},
-        settings::Limits,
-    },
+    model::{gateway::settings::GatewaySettings, settings::Limits},
 };
 use axum::{
     Router,
     body::Body,
     extract::Request,
-    http::{HeaderValue, Method, header},
+    http::{HeaderValue, header},
     middleware,
     response::IntoResponse,
-    routing::{MethodRouter, get, post},
 };
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use ide::IdeDoors;
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tower::ServiceExt;
 use tunnel::{Origin, Tunnel};
-
-/// One row: who may ask what, and who answers.
-pub struct Route {
-    pub access: Access,
-    pub method: Method,
-    /// `{id}` is the vmid of a server.
-    pub path: &'static str,
-    handler: fn() -> MethodRouter<Arc<Gateway>>,
-}
-
-const fn route(
-    access: Access,
-    method: Method,
-    path: &'static str,
-    handler: fn() -> MethodRouter<Arc<Gateway>>,
-) -> Route {
-    Route { access, method, path, handler }
-}
-
-pub const ROUTES: &[Route] = &[
-    route(Access::Open, Method::GET, "/healthz", || get(healthz)),
-    route(Access::Open, Method::POST, "/api/auth/login", || post(session::login)),
-    route(Access::Person(Scope::Read), Method::POST, "/api/auth/logout", || post(session::logout)),
-    route(Access::Person(Scope::Read), Method::GET, "/api/auth/me", || get(session::me)),
-    route(Access::Open, Method::GET, "/api/dev/{id}/ide", || get(ide::bootstrap)),
-];
+use upstream::Upstream;
 
 /// Everything a handler may read or ask.
 pub struct Gateway {
     pub doorkeeper: Doorkeeper,
+    pub registry: Registry,
+    pub upstream: Upstream,
+    /// Where the IDE listener is.
+    pub ide_at: SocketAddr,
     pub statuses: Statuses,
     pub settings: Arc<GatewaySettings>,
     /// `settings.limits` as request bodies take them.
@@ -79,19 +71,22 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// `ide_port`: where the IDE listener is.
     pub fn new(
         doorkeeper: Doorkeeper,
+        registry: Registry,
         statuses: Statuses,
         settings: Arc<GatewaySettings>,
+        ide_at: SocketAddr,
         build: Build,
-        ide_port: u16,
     ) -> Gateway {
         let doors = IdeDoors::new(doorkeeper.clone(), statuses.clone());
-        let origin = Origin::new(&settings, ide_port);
+        let origin = Origin::new(&settings, ide_at.port());
         Gateway {
             tunnel: Arc::new(Tunnel::new(Arc::new(doors), &settings.tunnel, origin)),
             doorkeeper,
+            registry,
+            upstream: Upstream::new(&settings.forward),
+            ide_at,
             statuses,
             limits: settings.limits.for_server(),
             settings,
@@ -104,11 +99,6 @@ impl Gateway {
     pub fn is_secure(&self) -> bool {
         self.settings.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
     }
-}
-
-#[utoipa::path(get, path = "/healthz", tag = "gateway", responses((status = 200, body = String)))]
-pub async fn healthz() -> &'static str {
-    "ok"
 }
 
 /// The database could not answer, or what it holds is unusable.

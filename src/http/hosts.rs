@@ -71,6 +71,13 @@ pub fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
     if same && origins.next().is_none() { Ok(()) } else { Err(Code::FOREIGN_ORIGIN.into()) }
 }
 
+/// The name in `Host`, without port and brackets.
+pub fn host_name(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let host = host_header(headers)?;
+    let name = host.map(|host| host_of(host).ok_or(Code::MALFORMED)).transpose();
+    name.map_err(Problem::from)
+}
+
 fn host_header(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {

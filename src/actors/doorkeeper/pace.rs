@@ -6,13 +6,14 @@ use crate::model::gateway::{
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, DefaultClock},
-    state::keyed::HashMapStateStore,
+    state::{InMemoryState, NotKeyed, keyed::HashMapStateStore},
 };
 use std::{
-    collections::hash_map::RandomState,
+    collections::{HashMap, hash_map::RandomState},
     hash::{BuildHasher, Hash},
     net::IpAddr,
     num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -22,6 +23,9 @@ type Limiter<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock>;
 const MOST_KEYS: usize = 50_000;
 /// Tries of one address, whatever the names, against tries of one name.
 const ADDRESS_FACTOR: u32 = 10;
+/// One more look at the database for an unknown secret is granted so often, and so many at once.
+const LOOK: Duration = Duration::from_millis(20);
+const LOOKS: u32 = 20;
 
 pub struct Paces {
     /// Names are hashed with a seed of this life: their length costs nothing, and nobody can aim at another's key.
@@ -29,6 +33,10 @@ pub struct Paces {
     names: Limiter<(u64, IpAddr)>,
     addresses: Limiter<IpAddr>,
     people: Limiter<UserId>,
+    /// Looks at the database for unknown secrets.
+    looks: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
+    streams: Arc<Mutex<HashMap<UserId, usize>>>,
+    most_streams: usize,
     clock: DefaultClock,
 }
 
@@ -42,6 +50,9 @@ impl Paces {
             names: RateLimiter::hashmap(tries),
             addresses: RateLimiter::hashmap(all),
             people: RateLimiter::hashmap(person),
+            looks: RateLimiter::direct(quota(LOOK, LOOKS)),
+            streams: Arc::default(),
+            most_streams: requests.streams_per_user,
             clock: DefaultClock::default(),
         }
     }
@@ -57,11 +68,42 @@ impl Paces {
         self.check(&self.people, user)
     }
 
+    pub fn second_look(&self) -> bool {
+        self.looks.check().is_ok()
+    }
+
+    pub fn stream(&self, user: &UserId) -> Option<StreamPermit> {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = streams.entry(user.clone()).or_default();
+        if *open >= self.most_streams {
+            return None;
+        }
+        *open += 1;
+        Some(StreamPermit { streams: self.streams.clone(), user: user.clone() })
+    }
+
     fn check<K: Hash + Eq + Clone>(&self, limiter: &Limiter<K>, key: &K) -> Result<(), Duration> {
         if limiter.len() >= MOST_KEYS {
             limiter.retain_recent();
         }
         limiter.check_key(key).map_err(|not_until| not_until.wait_time_from(self.clock.now()))
+    }
+}
+
+/// One open stream; dropping it makes room for another.
+pub struct StreamPermit {
+    streams: Arc<Mutex<HashMap<UserId, usize>>>,
+    user: UserId,
+}
+
+impl Drop for StreamPermit {
+    fn drop(&mut self) {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = streams.get(&self.user).map_or(0, |open| open.saturating_sub(1));
+        match left {
+            0 => _ = streams.remove(&self.user),
+            _ => _ = streams.insert(self.user.clone(), left),
+        }
     }
 }
 
@@ -121,6 +163,17 @@ mod tests {
         });
         assert_eq!(tries, 3);
         assert!(paces.login("bob", "::ffff:10.0.0.1".parse().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn streams_are_counted_and_given_back() {
+        let paces = paces();
+        let (ann, bob) = (UserId("ann".into()), UserId("bob".into()));
+        let open = paces.stream(&ann).unwrap();
+        assert!(paces.stream(&ann).is_none() && paces.stream(&bob).is_some());
+        drop(open);
+        assert!(paces.stream(&ann).is_some());
+        assert!(paces.streams.lock().unwrap().is_empty(), "nobody is remembered for nothing");
     }
 
     #[test]

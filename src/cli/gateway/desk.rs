@@ -3,7 +3,7 @@ use super::{Failure, block_on, cannot, database, key_file};
 use crate::{
     actors::{
         directory::Directory,
-        doorkeeper::{Doorkeeper, Note, TokenWish},
+        doorkeeper::{Doorkeeper, Note, PeopleRefused, TokenWish},
     },
     cli::{
         args::gateway::{AuditVerb, GatewayVerb, KeyVerb, TokenVerb, UserVerb},
@@ -12,12 +12,11 @@ use crate::{
     config::{self, Origins},
     host::{
         clock,
-        database::{Database, Error, NewUser},
+        database::Database,
         keyring::{self, Keyring},
-        password,
     },
     model::{
-        gateway::{Audience, Credential, Role, Scope, User, UserId, settings::GatewaySettings},
+        gateway::{Audience, Credential, Role, Scope, User, settings::GatewaySettings},
         time::WallTime,
     },
 };
@@ -69,53 +68,40 @@ impl Desk {
             UserVerb::Add { name, admin, password_stdin } => {
                 let password = chosen_password(password_stdin)?;
                 let role = if admin { Role::Admin } else { Role::Owner };
-                add_user(&self.database, &name, role, &password.text).await?;
+                self.doorkeeper.add_user(&name, role, password.text.clone()).await.map_err(refused(&name))?;
                 self.note("user add", &name).await;
                 println!("added {role} {name}");
                 password.tell();
             }
             UserVerb::List => self.list_people(),
             UserVerb::Password { name, password_stdin } => {
-                let user = self.known(&name)?;
                 let password = chosen_password(password_stdin)?;
-                let hash = password::hash(&password.text).map_err(cannot("hash the password"))?;
-                self.database.set_password(&user.id, &hash).await.map_err(cannot("set the password"))?;
+                self.doorkeeper.set_password(&name, password.text.clone()).await.map_err(refused(&name))?;
                 self.note("user password", &name).await;
                 password.tell();
             }
             UserVerb::Revoke { name } => {
-                let user = self.known(&name)?;
-                self.database.revoke_all(&user.id).await.map_err(cannot("revoke"))?;
+                self.doorkeeper.revoke_all(&name).await.map_err(refused(&name))?;
                 self.note("user revoke", &name).await;
             }
             UserVerb::Suspend { name } => self.suspend(&name, true).await?,
             UserVerb::Resume { name } => self.suspend(&name, false).await?,
-            UserVerb::Remove { name } => self.remove(&name).await?,
+            UserVerb::Remove { name } => {
+                self.doorkeeper.remove_user(&name).await.map_err(refused(&name))?;
+                self.note("user remove", &name).await;
+            }
         }
         Ok(())
     }
 
     fn known(&self, name: &str) -> Result<Arc<User>, Failure> {
         let found = self.directory.people().named(name).cloned();
-        found.ok_or_else(|| Failure(format!("there is no user {name}; `zlh gateway user list` lists all")))
+        found.ok_or_else(|| Failure(no_such_user(name)))
     }
 
     async fn suspend(&self, name: &str, suspended: bool) -> Result<(), Failure> {
-        let user = self.known(name)?;
-        self.database.suspend(&user.id, suspended).await.map_err(cannot("change the user"))?;
+        self.doorkeeper.suspend(name, suspended).await.map_err(refused(name))?;
         self.note(if suspended { "user suspend" } else { "user resume" }, name).await;
-        Ok(())
-    }
-
-    async fn remove(&self, name: &str) -> Result<(), Failure> {
-        let user = self.known(name)?;
-        match self.database.remove_user(&user.id).await {
-            Ok(_) => self.note("user remove", name).await,
-            Err(Error::Referred) => {
-                return Err(Failure(format!("{name} owns servers: give them to somebody else first")));
-            }
-            Err(e) => return Err(cannot("remove the user")(e)),
-        }
         Ok(())
     }
 
@@ -255,16 +241,20 @@ fn chosen_password(from_stdin: bool) -> Result<Password, Failure> {
     Ok(Password { text, made: false })
 }
 
-/// Adds a person; the rules for names and passwords are `policy::people`'s.
-pub async fn add_user(database: &Database, name: &str, role: Role, password: &str) -> Result<UserId, Failure> {
-    crate::policy::people::name(name).map_err(|why| Failure(format!("{name:?} cannot be a user name: {why}")))?;
-    crate::policy::people::password(password).map_err(|why| Failure(format!("the password cannot be used: {why}")))?;
-    let hash = password::hash(password).map_err(cannot("hash the password"))?;
-    let id = UserId(uuid::Uuid::now_v7().to_string());
-    let new = NewUser { id: id.clone(), name, role, password: &hash, now: clock::wall_time() };
-    match database.add_user(new).await {
-        Ok(()) => Ok(id),
-        Err(Error::Exists) => Err(Failure(format!("there is a user {name} already"))),
-        Err(e) => Err(cannot("add the user")(e)),
+/// Why a person stays as they are, for whoever sits at the terminal.
+pub fn refused(name: &str) -> impl FnOnce(PeopleRefused) -> Failure {
+    move |refused| {
+        Failure(match refused {
+            PeopleRefused::Name(why) => format!("{name:?} cannot be a user name: {why}"),
+            PeopleRefused::Password(why) => format!("the password cannot be used: {why}"),
+            PeopleRefused::Exists => format!("there is a user {name} already"),
+            PeopleRefused::Absent => no_such_user(name),
+            PeopleRefused::OwnsServers => format!("{name} owns servers: give them to somebody else first"),
+            PeopleRefused::Unavailable(error) => format!("cannot change {name}: {error}"),
+        })
     }
+}
+
+fn no_such_user(name: &str) -> String {
+    format!("there is no user {name}; `zlh gateway user list` lists all")
 }

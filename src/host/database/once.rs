@@ -30,7 +30,8 @@ impl Database {
         Ok(self.execute(sql, &[jti.into(), expires_at.0.into()]).await? == 1)
     }
 
-    /// Takes the key, or says what came of the request that has it. Keys from before `forget` are forgotten.
+    /// Takes the key, or says what came of the request that has it. Keys from before `forget` are forgotten; whoever is
+    /// at work since before `stale` is taken to be dead.
     pub async fn take_key(
         &self,
         user: &UserId,
@@ -38,8 +39,10 @@ impl Database {
         fingerprint: &str,
         now: WallTime,
         forget: WallTime,
+        stale: WallTime,
     ) -> Result<Known, Error> {
-        self.execute("DELETE FROM idempotency WHERE created_at <= $1", &[forget.0.into()]).await?;
+        let sql = "DELETE FROM idempotency WHERE created_at <= $1 OR (status IS NULL AND created_at <= $2)";
+        self.execute(sql, &[forget.0.into(), stale.0.into()]).await?;
         let sql = "INSERT INTO idempotency (user_id, key, fingerprint, created_at) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (user_id, key) DO NOTHING";
         let values = [user.0.as_str().into(), key.into(), fingerprint.into(), now.0.into()];

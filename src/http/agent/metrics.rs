@@ -30,7 +30,7 @@ use std::{
     },
 };
 
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(in crate::http) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[utoipa::path(get, path = "/metrics", tag = "agent", responses((status = 200, content_type = "application/openmetrics-text", body = String), (status = 401, body = Problem)))]
 pub async fn metrics(State(agent): State<Arc<Agent>>) -> Result<Response, Problem> {
@@ -132,10 +132,11 @@ fn usage(sheet: &mut Sheet<'_>, usage: &Usage) -> fmt::Result {
     sheet.gauge("network_sent_bytes", "Bytes sent", usage.tx_bytes)
 }
 
-struct Sheet<'a>(DescriptorEncoder<'a>);
+/// Writes metrics by the line.
+pub(in crate::http) struct Sheet<'a>(pub DescriptorEncoder<'a>);
 
 impl Sheet<'_> {
-    fn metric<'s>(
+    pub fn metric<'s>(
         &'s mut self,
         name: &'s str,
         help: &'s str,
@@ -144,11 +145,11 @@ impl Sheet<'_> {
         self.0.encode_descriptor(name, help, None, kind)
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
+    pub fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
         self.metric(name, help, MetricType::Gauge)?.encode_gauge(&value)
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: &AtomicU64) -> fmt::Result {
+    pub fn counter(&mut self, name: &str, help: &str, value: &AtomicU64) -> fmt::Result {
         self.metric(name, help, MetricType::Counter)?.encode_counter::<NoLabelSet, _, u64>(&value.load(Relaxed), None)
     }
 }

@@ -29,7 +29,8 @@ pub struct Guard {
 
 /// Puts [`Admitted`] and [`Access`] into the request's extensions.
 pub async fn admit(State(guard): State<Guard>, params: RawPathParams, mut request: Request, next: Next) -> Response {
-    match admitted(&guard, &params, &request) {
+    let vmid = params.iter().find(|(name, _)| *name == "id").and_then(|(_, text)| vmid(text));
+    match admitted(&guard, vmid, request.method(), request.headers()).await {
         Ok(admitted) => {
             let note = note(&guard, &admitted, &request);
             request.extensions_mut().insert(admitted);
@@ -44,13 +45,19 @@ pub async fn admit(State(guard): State<Guard>, params: RawPathParams, mut reques
     }
 }
 
-fn admitted(guard: &Guard, params: &RawPathParams, request: &Request) -> Result<Admitted, Problem> {
-    let vmid = params.iter().find(|(name, _)| *name == "id").map(|(_, text)| vmid(text));
-    let secrets = secrets(&guard.gateway, request)?;
-    let admit = |secret| guard.gateway.doorkeeper.admit(secret, guard.access, vmid.flatten());
+async fn admitted(
+    guard: &Guard,
+    vmid: Option<Vmid>,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Admitted, Problem> {
+    let secrets = if guard.access == Access::Open { Vec::new() } else { secrets(&guard.gateway, method, headers)? };
     // Of several cookies of one name the one that still holds counts.
-    let known = secrets.iter().find(|secret| guard.gateway.doorkeeper.principal(secret).is_some());
-    let admitted = admit(known.copied()).map_err(problem_of)?;
+    let principal = match guard.access {
+        Access::Open => None,
+        _ => guard.gateway.doorkeeper.anyone(&secrets).await,
+    };
+    let admitted = guard.gateway.doorkeeper.admit(principal, guard.access, vmid).map_err(problem_of)?;
     if let Some(principal) = &admitted.principal {
         let paced = guard.gateway.doorkeeper.paces().request(&principal.user.id);
         paced.map_err(|wait| Problem::from(Code::TOO_MANY_REQUESTS).retry_after(wait))?;
@@ -65,8 +72,7 @@ pub fn vmid(text: &str) -> Option<Vmid> {
 }
 
 /// What the request shows: its bearer token, or else its cookies, if they were sent by a page of ours.
-fn secrets<'a>(gateway: &Gateway, request: &'a Request) -> Result<Vec<&'a str>, Problem> {
-    let headers = request.headers();
+fn secrets<'a>(gateway: &Gateway, method: &Method, headers: &'a HeaderMap) -> Result<Vec<&'a str>, Problem> {
     let upgrade = headers.contains_key(header::UPGRADE);
     if headers.contains_key(header::AUTHORIZATION) {
         if upgrade {
@@ -75,7 +81,7 @@ fn secrets<'a>(gateway: &Gateway, request: &'a Request) -> Result<Vec<&'a str>, 
         return bearer(headers).map(|token| vec![token]);
     }
     let cookies: Vec<&str> = cookies::sessions(headers, gateway.is_secure()).collect();
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD) && !upgrade;
+    let safe = matches!(*method, Method::GET | Method::HEAD) && !upgrade;
     if !cookies.is_empty() && !safe {
         own_page(gateway, headers)?;
         // Every browser sends Origin with a WebSocket handshake (RFC 6455 §4.1).

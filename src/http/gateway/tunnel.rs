@@ -27,7 +27,7 @@ use crate::http::{
         connection::{Answer, Connection, Face},
     },
 };
-use crate::model::gateway::settings;
+use crate::model::{gateway::settings, ids::Vmid};
 use access::{Admitted, Doors, Target};
 use axum::{
     body::Body,
@@ -77,6 +77,11 @@ impl Tunnel {
 
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// What is known of a workspace that may not answer.
+    pub fn condition(&self, vmid: Vmid) -> Option<String> {
+        self.doors.condition(vmid)
     }
 
     async fn answer(&self, connection: &Arc<Connection>, request: Request<Incoming>) -> Response {

@@ -32,8 +32,10 @@ const REDIRECTS: usize = 5;
 const GREETING: &str = r#"{"type":"auth","auth":"00000000000000000000","data":""}"#;
 
 const RESTART: &str = "Restart the IDE (POST /api/dev/<id>/codeserver/restart) and look at its log in the container.";
-const START: &str = "Start the IDE (POST /api/dev/<id>/codeserver/start); if that fails, look at the container's status.";
-const BEFORE: &str = "The gateway's own listener refuses: look into its log, and whether ide_public_url is what browsers use.";
+const START: &str =
+    "Start the IDE (POST /api/dev/<id>/codeserver/start); if that fails, look at the container's status.";
+const BEFORE: &str =
+    "The gateway's own listener refuses: look into its log, and whether ide_public_url is what browsers use.";
 
 pub struct Fault {
     pub detail: String,
@@ -99,7 +101,10 @@ impl Visit {
         let principal = self.admitted.principal.as_ref().ok_or_else(|| fault("Nobody is logged in.", "Log in."))?;
         let issued = self.gateway.doorkeeper.issue_ide_token(principal, self.server.vmid);
         let issued = issued.map_err(|why| {
-            fault(format!("No token is given: {why:?}."), "Only the owner of a dev container may open its IDE: ask as the owner.")
+            fault(
+                format!("No token is given: {why:?}."),
+                "Only the owner of a dev container may open its IDE: ask as the owner.",
+            )
         })?;
         self.token = issued.text;
         Ok(format!("A token for {} s.", issued.lifetime.as_secs()))
@@ -127,13 +132,18 @@ impl Visit {
                 status if status.is_redirection() => {
                     let to = shown(head.headers().get(header::LOCATION));
                     path = joined(&path, &to).ok_or_else(|| {
-                        fault(format!("The page leads away, to {to}."), "The workspace redirects elsewhere: is it code-server that listens on the IDE's port?")
+                        fault(
+                            format!("The page leads away, to {to}."),
+                            "The workspace redirects elsewhere: is it code-server that listens on the IDE's port?",
+                        )
                     })?;
                 }
                 StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
                     return Err(fault(detail_of(&body), START));
                 }
-                status => return Err(fault(format!("{path} was answered with {status}. {}", detail_of(&body)), RESTART)),
+                status => {
+                    return Err(fault(format!("{path} was answered with {status}. {}", detail_of(&body)), RESTART));
+                }
             }
         }
         Err(fault(format!("More than {REDIRECTS} redirects."), RESTART))
@@ -162,7 +172,8 @@ impl Visit {
             self.prefix
         );
         let broken = |why: String| fault(why, RESTART);
-        let mut request = format!("ws://{}{path}", self.host).into_client_request().map_err(|e| broken(e.to_string()))?;
+        let mut request =
+            format!("ws://{}{path}", self.host).into_client_request().map_err(|e| broken(e.to_string()))?;
         for (name, value) in [(header::ORIGIN, &self.origin), (header::COOKIE, &self.cookie)] {
             request.headers_mut().insert(name, HeaderValue::from_str(value).map_err(|e| broken(e.to_string()))?);
         }
@@ -172,10 +183,13 @@ impl Visit {
                 self.socket = Some(socket);
                 Ok("101 Switching Protocols.".into())
             }
-            Ok(Err(Error::Http(answer))) if answer.status() == StatusCode::FORBIDDEN => {
-                Err(fault("403: the handshake's Origin was not accepted (a browser shows this as close code 1006).", HOSTS))
+            Ok(Err(Error::Http(answer))) if answer.status() == StatusCode::FORBIDDEN => Err(fault(
+                "403: the handshake's Origin was not accepted (a browser shows this as close code 1006).",
+                HOSTS,
+            )),
+            Ok(Err(Error::Http(answer))) => {
+                Err(broken(format!("The handshake was answered with {}.", answer.status())))
             }
-            Ok(Err(Error::Http(answer))) => Err(broken(format!("The handshake was answered with {}.", answer.status()))),
             Ok(Err(error)) => Err(broken(format!("The handshake broke off: {error}."))),
             Err(_) => Err(broken(format!("No answer to the handshake within {HOP_WITHIN:?}."))),
         }
