@@ -48,6 +48,7 @@ realparts: ## real game servers and a real player, kept in $ZLH_REALPARTS; a JDK
 	command -v javac >/dev/null || tests/real/apt-install.sh openjdk-17-jdk-headless
 	command -v curl >/dev/null || tests/real/apt-install.sh curl
 	tests/real/make-games.sh
+	tests/real/make-ide.sh
 
 # In a PID namespace of their own: whatever a test leaves dies with it, and no bug can signal the machine's processes.
 # With failpoints (docs/adr/0006): they do nothing unless a test names one.

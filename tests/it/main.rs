@@ -7,4 +7,5 @@ mod faults;
 mod host_keeper;
 mod house;
 mod keeper;
+mod sharing;
 mod support;
