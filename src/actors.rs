@@ -6,7 +6,11 @@ pub mod game_server;
 pub mod gateway_root;
 pub mod registry;
 pub mod root;
+<<<<<<< HEAD
 pub mod sharing;
+=======
+pub mod runtime_catalog;
+>>>>>>> gate
 pub mod slot;
 pub mod status;
 pub mod statuses;

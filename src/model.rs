@@ -1,4 +1,5 @@
 //! What there is: plain data every room may name. No I/O, no clock, no async.
+pub mod catalog;
 pub mod console;
 pub mod crash;
 pub mod doctor;

@@ -1,13 +1,18 @@
 //! What we decide: pure functions and state machines. Time and chance come in as arguments.
 pub mod access;
 pub mod address;
+<<<<<<< HEAD
 pub mod collector;
+=======
+pub mod catalog;
+>>>>>>> gate
 pub mod crash;
 pub mod doctor;
 pub mod game_server;
 pub mod launch;
 pub mod operations;
 pub mod people;
+pub mod publish;
 pub mod readiness;
 pub mod restart;
 pub mod status;

@@ -12,17 +12,24 @@ use crate::{
         gateway_root::Collectors,
         registry::Registry,
         root::{Child, Root, actor_rule},
+<<<<<<< HEAD
         sharing::Sharing,
+=======
+        runtime_catalog::RuntimeCatalog,
+>>>>>>> gate
         statuses::Statuses,
     },
     config::{self, Sources},
-    host::database::Database,
+    host::{artifacts::ArtifactServer, database::Database},
     http::{
         agent::Build,
         gateway::{Gateway, GatewayFace, tunnel::TunnelFace},
         server::{self, Traffic, connection::Face},
     },
-    model::{gateway::settings::GatewaySettings, settings::Limits},
+    model::{
+        gateway::settings::GatewaySettings,
+        settings::{Install, Limits},
+    },
 };
 use std::{
     fs::DirBuilder,
@@ -155,7 +162,14 @@ impl Running {
         let root = root.map_err(cannot("start the root actor"))?;
         let registry = registry(&directory, &settings, api_at, ide_at);
         let doorkeeper = Doorkeeper::new(directory, settings.clone());
+<<<<<<< HEAD
         let gateway = Arc::new(Gateway::new(doorkeeper, registry, statuses, settings.clone(), ide_at, build()));
+=======
+        let catalog = RuntimeCatalog::new(artifact_server(&settings)?);
+        let statuses = Statuses::default();
+        let gateway =
+            Arc::new(Gateway::new(doorkeeper, registry, catalog, statuses, settings.clone(), ide_at, build()));
+>>>>>>> gate
         let (drain, drained) = watch::channel(false);
         let limits = settings.limits.for_server();
         let servers = vec![
@@ -194,6 +208,14 @@ fn registry(directory: &Directory, settings: &GatewaySettings, api: SocketAddr, 
     let here = [api, ide].iter().all(|at| at.ip().to_canonical().is_loopback());
     let loopback = settings.agents.allow_loopback.unwrap_or(here);
     Registry::new(directory.clone(), loopback, settings.agents.allow_link_local, vec![api, ide])
+}
+
+/// Catalogs are read for a person who waits: once, and soon or not at all.
+fn artifact_server(settings: &GatewaySettings) -> Result<Option<ArtifactServer>, Failure> {
+    let forward = &settings.forward;
+    let install = Install { backoff: Vec::new(), connect_timeout: forward.connect, ..Install::default() };
+    let server = settings.artifacts_url.as_deref().map(|url| ArtifactServer::new(url, &[], &install));
+    server.transpose().map_err(cannot("use artifacts_url"))
 }
 
 async fn listen(at: SocketAddr) -> Result<TcpListener, Failure> {

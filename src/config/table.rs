@@ -42,16 +42,13 @@ impl<S: Clone + Default> Setting<S> {
 }
 
 /// Keys of the contract that later parts bring; files that name them already are not refused.
-pub const LATER: [&str; 11] = [
+pub const LATER: [&str; 8] = [
     "require_hashes",
     "trusted_keys",
     "terminal.linger",
     "codeserver.port",
     "codeserver.bind",
     "backups.keep",
-    "install.max_entries",
-    "install.max_bytes",
-    "install.max_ratio",
     "agent.update_mode",
     "agent.update_interval",
 ];
@@ -122,6 +119,21 @@ static TABLE: &[Setting] = settings! {
     "game.max_processes", "Processes and threads a server may have.", |x| Slot::Count(&mut x.game.max_processes, 16..=4_194_304);
     "game.min_disk_free_bytes", "Less free space than this where the server lies: no start.", |x| Slot::Size(&mut x.game.min_disk_free_bytes, 0..=1 << 50);
     "game.autostart", "Start the server with the agent after a reboot, if it was meant to run.", |x| Slot::Flag(&mut x.game.autostart);
+
+    "install.max_entries", "Names one archive may hold.", |x| Slot::Count(&mut x.install.max_entries, 1..=10_000_000);
+    "install.max_bytes", "Size of one archive once it is unpacked.", |x| Slot::Size(&mut x.install.max_bytes, 1 << 20..=1 << 42);
+    "install.max_ratio", "Unpacked bytes for each packed one, once 64 MiB are unpacked.", |x| Slot::Count(&mut x.install.max_ratio, 2..=100_000);
+    "install.max_path_bytes", "Longest path in an archive.", |x| Slot::Size(&mut x.install.max_path_bytes, 64..=4096);
+    "install.max_path_levels", "Folders in folders in an archive.", |x| Slot::Count(&mut x.install.max_path_levels, 2..=256);
+    "install.max_download_bytes", "Largest file that is fetched.", |x| Slot::Size(&mut x.install.max_download_bytes, 1 << 20..=1 << 42);
+    "install.decoder_bytes", "Memory that unpacking .tar.xz or .tar.zst may ask for.", |x| Slot::Size(&mut x.install.decoder_bytes, 1 << 20..=2 << 30);
+    "install.cache_bytes", "Fetched archives that are kept for repairs and other installs; 0 keeps none.", |x| Slot::Size(&mut x.install.cache_bytes, 0..=1 << 42);
+    "install.connect_timeout", "How long connecting to the artifact server may take.", |x| Slot::Time(&mut x.install.connect_timeout, ms(10)..=HOUR);
+    "install.stall", "An artifact server that sends nothing for this long counts as gone.", |x| Slot::Time(&mut x.install.stall, ms(10)..=HOUR);
+    "install.backoff", "Waits before the 1st, 2nd, … further attempt when a transfer breaks off.", |x| Slot::Times(&mut x.install.backoff, Duration::ZERO..=HOUR);
+    "install.redirect_hosts", "Hosts a redirect may lead to besides the one that was asked.", |x| Slot::Names(&mut x.install.redirect_hosts);
+    "install.ca_file", "PEM file with certificate authorities that are trusted besides the system's.", |x| Slot::OptionalFile(&mut x.install.ca_file);
+    "install.check_within", "How long the first run of what was just installed may take.", |x| Slot::Time(&mut x.install.check_within, ms(100)..=HOUR);
 
     "limits.body_bytes", "Largest JSON request body.", |x| Slot::Size(&mut x.limits.body_bytes, 1 << 10..=64 << 20);
     "limits.config_bytes", "Largest /config body.", |x| Slot::Size(&mut x.limits.config_bytes, 1 << 10..=1 << 20);

@@ -197,3 +197,6 @@ impl Change {
         .map_err(Error::of)
     }
 }
+
+#[cfg(test)]
+mod tests;

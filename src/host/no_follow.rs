@@ -9,7 +9,7 @@ use std::{
     fs::{File, Metadata},
     io,
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{ffi::OsStrExt, fs::MetadataExt},
     },
     path::Path,
@@ -38,6 +38,18 @@ impl Folder {
         Ok((about.is_file() && about.nlink() == 1).then_some((file, about)))
     }
 
+    /// A regular file in this one, however many names it has: for trees that only we write to.
+    pub fn regular(&self, name: &str) -> io::Result<Option<File>> {
+        let Some(fd) = absent(self.open(name, OFlag::O_NONBLOCK | OFlag::O_NOCTTY))? else { return Ok(None) };
+        let file = File::from(fd);
+        Ok(file.metadata()?.is_file().then_some(file))
+    }
+
+    /// The same folder, opened once more.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Folder)
+    }
+
     /// The names in it, sorted, of which `most` are looked at. Names that are not UTF-8 are left out.
     pub fn names(&self, most: usize) -> io::Result<Vec<String>> {
         let mut dir =
@@ -58,6 +70,12 @@ impl Folder {
         }
         let flags = flags | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         Ok(openat(&self.0, name, flags, Mode::empty())?)
+    }
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -33,7 +33,7 @@ use super::{
     },
 };
 use crate::{
-    actors::{doorkeeper::Doorkeeper, registry::Registry, statuses::Statuses},
+    actors::{doorkeeper::Doorkeeper, registry::Registry, runtime_catalog::RuntimeCatalog, statuses::Statuses},
     http::agent::Build,
     model::{gateway::settings::GatewaySettings, settings::Limits},
 };
@@ -57,6 +57,7 @@ use upstream::Upstream;
 pub struct Gateway {
     pub doorkeeper: Doorkeeper,
     pub registry: Registry,
+    pub catalog: RuntimeCatalog,
     pub upstream: Upstream,
     /// Where the IDE listener is.
     pub ide_at: SocketAddr,
@@ -74,6 +75,7 @@ impl Gateway {
     pub fn new(
         doorkeeper: Doorkeeper,
         registry: Registry,
+        catalog: RuntimeCatalog,
         statuses: Statuses,
         settings: Arc<GatewaySettings>,
         ide_at: SocketAddr,
@@ -85,6 +87,7 @@ impl Gateway {
             tunnel: Arc::new(Tunnel::new(Arc::new(doors), &settings.tunnel, origin)),
             doorkeeper,
             registry,
+            catalog,
             upstream: Upstream::new(&settings.forward),
             ide_at,
             statuses,

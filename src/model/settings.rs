@@ -34,6 +34,7 @@ pub struct Settings {
     pub hang: Hang,
     pub console: Console,
     pub game: Game,
+    pub install: Install,
     pub limits: Limits,
     pub status: Status,
     pub runtime: Runtime,
@@ -112,6 +113,43 @@ pub struct Game {
     pub min_disk_free_bytes: u64,
     /// Start the saved workload when the agent starts after a reboot and it was meant to run.
     pub autostart: bool,
+}
+
+/// How things are fetched, and what an archive may be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Install {
+    /// Names in one archive.
+    pub max_entries: u64,
+    /// Bytes of one archive once it is unpacked.
+    pub max_bytes: u64,
+    /// Unpacked bytes for each packed one, once [`Install::RATIO_FROM`] bytes are unpacked.
+    pub max_ratio: u64,
+    /// Bytes of one path in an archive.
+    pub max_path_bytes: usize,
+    /// Folders in folders.
+    pub max_path_levels: usize,
+    /// Bytes of one file that is fetched.
+    pub max_download_bytes: u64,
+    /// Memory a decoder of .xz or .zst may ask for.
+    pub decoder_bytes: u64,
+    /// Bytes of fetched archives that are kept for repairs and other installs.
+    pub cache_bytes: u64,
+    pub connect_timeout: Duration,
+    /// A server that sends no byte for this long counts as gone.
+    pub stall: Duration,
+    /// Waits before the 1st, 2nd, … further attempt when a transfer breaks off.
+    pub backoff: Vec<Duration>,
+    /// Hosts a redirect may lead to, besides the one that was asked.
+    pub redirect_hosts: Vec<String>,
+    /// PEM file with authorities that are trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Time a fresh install's first run (`node --version`) may take.
+    pub check_within: Duration,
+}
+
+impl Install {
+    /// Small archives may be as dense as they like: a megabyte of zeros hurts nobody.
+    pub const RATIO_FROM: u64 = 64 << 20;
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -208,9 +246,32 @@ impl Default for Settings {
                 rows: 24,
             },
             game: Game { user: "game".into(), max_processes: 4096, min_disk_free_bytes: 64 << 20, autostart: true },
+            install: Install::default(),
             limits: Limits::default(),
             status: Status { interval: s(5) },
             runtime: Runtime { worker_threads: 2 },
+        }
+    }
+}
+
+impl Default for Install {
+    fn default() -> Self {
+        let s = Duration::from_secs;
+        Install {
+            max_entries: 200_000,
+            max_bytes: 8 << 30,
+            max_ratio: 100,
+            max_path_bytes: 4096,
+            max_path_levels: 64,
+            max_download_bytes: 4 << 30,
+            decoder_bytes: 128 << 20,
+            cache_bytes: 2 << 30,
+            connect_timeout: s(10),
+            stall: s(30),
+            backoff: vec![s(1), s(3), s(10), s(30)],
+            redirect_hosts: Vec::new(),
+            ca_file: None,
+            check_within: s(60),
         }
     }
 }

@@ -1,0 +1,1 @@
+//! Reads upstream release pages.
