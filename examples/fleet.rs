@@ -38,7 +38,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// How often an agent speaks.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-const LOG_TAIL: &str = "[12:34:56] [Server thread/INFO]: Saving worlds for level 'ServerLevel[world]'/minecraft:overworld";
+const LOG_TAIL: &str =
+    "[12:34:56] [Server thread/INFO]: Saving worlds for level 'ServerLevel[world]'/minecraft:overworld";
 
 fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -6,11 +6,8 @@ pub mod game_server;
 pub mod gateway_root;
 pub mod registry;
 pub mod root;
-<<<<<<< HEAD
-pub mod sharing;
-=======
 pub mod runtime_catalog;
->>>>>>> gate
+pub mod sharing;
 pub mod slot;
 pub mod status;
 pub mod statuses;

@@ -1,11 +1,8 @@
 //! What we do to the machine: the only door to processes, files, sockets and clocks.
 pub mod accounts;
-<<<<<<< HEAD
 pub mod agent_feed;
-=======
 pub mod artifact_store;
 pub mod artifacts;
->>>>>>> gate
 pub mod cgroup;
 pub mod clock;
 pub mod console_input;
@@ -27,11 +24,8 @@ pub mod password;
 pub mod probe;
 pub mod process;
 pub mod server_root;
-<<<<<<< HEAD
-pub mod status_cache;
-=======
 pub mod shelf;
 pub mod signing_key;
->>>>>>> gate
+pub mod status_cache;
 pub mod store;
 pub mod usage;

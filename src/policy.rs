@@ -1,11 +1,8 @@
 //! What we decide: pure functions and state machines. Time and chance come in as arguments.
 pub mod access;
 pub mod address;
-<<<<<<< HEAD
-pub mod collector;
-=======
 pub mod catalog;
->>>>>>> gate
+pub mod collector;
 pub mod crash;
 pub mod doctor;
 pub mod game_server;

@@ -12,11 +12,8 @@ use crate::{
         gateway_root::Collectors,
         registry::Registry,
         root::{Child, Root, actor_rule},
-<<<<<<< HEAD
-        sharing::Sharing,
-=======
         runtime_catalog::RuntimeCatalog,
->>>>>>> gate
+        sharing::Sharing,
         statuses::Statuses,
     },
     config::{self, Sources},
@@ -162,14 +159,9 @@ impl Running {
         let root = root.map_err(cannot("start the root actor"))?;
         let registry = registry(&directory, &settings, api_at, ide_at);
         let doorkeeper = Doorkeeper::new(directory, settings.clone());
-<<<<<<< HEAD
-        let gateway = Arc::new(Gateway::new(doorkeeper, registry, statuses, settings.clone(), ide_at, build()));
-=======
         let catalog = RuntimeCatalog::new(artifact_server(&settings)?);
-        let statuses = Statuses::default();
         let gateway =
             Arc::new(Gateway::new(doorkeeper, registry, catalog, statuses, settings.clone(), ide_at, build()));
->>>>>>> gate
         let (drain, drained) = watch::channel(false);
         let limits = settings.limits.for_server();
         let servers = vec![

@@ -161,7 +161,9 @@ impl Gateway {
 
     /// How many agents it shows at `revision` or later.
     fn shows(&self, revision: u64) -> usize {
-        let at = |n: &u32| self.status(*n).is_some_and(|s| s["hostOnline"] == true && s["revision"].as_u64() >= Some(revision));
+        let at = |n: &u32| {
+            self.status(*n).is_some_and(|s| s["hostOnline"] == true && s["revision"].as_u64() >= Some(revision))
+        };
         (1..=AGENTS).filter(at).count()
     }
 
@@ -191,15 +193,19 @@ async fn two_gateways_share_and_one_takes_over_from_the_other() {
     let (redis, agents) = (Redis::start(), Agents::start().await);
     redis.client().await;
     let (first, second) = (Gateway::start(&agents, Some(&redis)).await, Gateway::start(&agents, Some(&redis)).await);
-    eventually("they share evenly", WITHIN, async || (first.shards() == 32 && second.shards() == 32).then_some(())).await;
+    eventually("they share evenly", WITHIN, async || (first.shards() == 32 && second.shards() == 32).then_some(()))
+        .await;
     let all = AGENTS as usize;
     eventually("both show all", WITHIN, async || (first.shows(1) == all && second.shows(1) == all).then_some(())).await;
-    eventually("each agent has one listener", WITHIN, async || (agents.listeners.load(SeqCst) == all).then_some(())).await;
+    eventually("each agent has one listener", WITHIN, async || (agents.listeners.load(SeqCst) == all).then_some(()))
+        .await;
     agents.revision.store(1_000, SeqCst);
-    eventually("both follow", WITHIN, async || (first.shows(1_000) == all && second.shows(1_000) == all).then_some(())).await;
+    eventually("both follow", WITHIN, async || (first.shows(1_000) == all && second.shows(1_000) == all).then_some(()))
+        .await;
     second.end().await;
     agents.revision.store(2_000, SeqCst);
-    eventually("the survivor hears all", Duration::from_secs(15), async || (first.shows(2_000) == all).then_some(())).await;
+    eventually("the survivor hears all", Duration::from_secs(15), async || (first.shows(2_000) == all).then_some(()))
+        .await;
     first.end().await;
 }
 
@@ -218,7 +224,9 @@ async fn without_redis_statuses_go_on_and_come_back_to_it() {
     let vmids: Vec<Vmid> = (1..=AGENTS).map(Vmid).collect();
     eventually("Redis has them all again", WITHIN, async || {
         let entries = client.read(&vmids).await.unwrap();
-        let new = |json: &Option<Vec<u8>>| json.as_ref().is_some_and(|json| String::from_utf8_lossy(json).contains("\"revision\":1000,"));
+        let new = |json: &Option<Vec<u8>>| {
+            json.as_ref().is_some_and(|json| String::from_utf8_lossy(json).contains("\"revision\":1000,"))
+        };
         entries.iter().all(new).then_some(())
     })
     .await;
@@ -230,7 +238,9 @@ async fn an_older_entry_never_replaces_a_newer_one_in_redis() {
     let redis = Redis::start();
     let mut cache = redis.client().await;
     let entry = |life: &str, revision: u64, made: i64, seen: i64| {
-        let json = format!(r#"{{"hostOnline":true,"instanceId":"{life}","revision":{revision},"timestamp":{made},"lastSeen":{seen},"error":null,"agentError":null}}"#);
+        let json = format!(
+            r#"{{"hostOnline":true,"instanceId":"{life}","revision":{revision},"timestamp":{made},"lastSeen":{seen},"error":null,"agentError":null}}"#
+        );
         [(Vmid(7), bytes::Bytes::from(json))]
     };
     for (written, refused) in [
