@@ -1,6 +1,10 @@
 //! A person in the browser IDE: real Chromium, the real gateway, real code-server. By path, by host, behind nginx with
 //! TLS, and across a restart of the gateway.
-use crate::{it::support::eventually_now, parts::ide_part, play::free_port};
+use crate::{
+    it::support::{client, eventually_now},
+    parts::ide_part,
+    play::free_port,
+};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -97,10 +101,14 @@ impl Rig {
 
     async fn ask(&self, path: &str, token: Option<&str>, body: Option<Value>) -> Value {
         let url = format!("http://127.0.0.1:{}{path}", self.ports.0);
-        let client = reqwest::Client::builder().no_proxy().timeout(STARTS_WITHIN).build().unwrap();
-        let request = body.map_or_else(|| client.get(&url), |body| client.post(&url).json(&body));
-        let request = token.map_or(Some(request.try_clone().unwrap()), |token| Some(request.bearer_auth(token)));
-        let response = request.unwrap().send().await.unwrap();
+        let mut request = match body {
+            Some(body) => client().post(&url).json(&body),
+            None => client().get(&url),
+        };
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.unwrap();
         let status = response.status();
         let text = response.text().await.unwrap();
         assert!(status.is_success(), "{path}: {status} {text}");

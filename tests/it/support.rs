@@ -7,7 +7,7 @@ mod leaks;
 mod sandbox;
 mod waiting;
 
-pub use agent::Agent;
+pub use agent::{Agent, client};
 pub use console::Console;
 pub use leaks::strays;
 pub use sandbox::{Sandbox, install};
