@@ -51,6 +51,7 @@ realparts: ## real game servers, a real player and real runtimes, kept in $ZLH_R
 	tests/real/apt-install.sh postgresql
 	tests/real/make-games.sh
 	tests/real/make-runtimes.sh
+	tests/real/make-ide.sh
 
 # In a PID namespace of their own: whatever a test leaves dies with it, and no bug can signal the machine's processes.
 # With failpoints (docs/adr/0006): they do nothing unless a test names one.

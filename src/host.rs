@@ -1,5 +1,6 @@
 //! What we do to the machine: the only door to processes, files, sockets and clocks.
 pub mod accounts;
+pub mod agent_feed;
 pub mod artifact_store;
 pub mod artifacts;
 pub mod beneath;
@@ -33,6 +34,7 @@ pub mod server_root;
 pub mod shelf;
 pub mod shell_files;
 pub mod signing_key;
+pub mod status_cache;
 pub mod store;
 pub mod trial;
 pub mod upstream;

@@ -9,16 +9,18 @@ use crate::{
     actors::{
         directory::Directory,
         doorkeeper::Doorkeeper,
+        gateway_root::Collectors,
         registry::Registry,
         root::{Child, Root, actor_rule},
         runtime_catalog::RuntimeCatalog,
+        sharing::Sharing,
         statuses::Statuses,
     },
     config::{self, Sources},
     host::{artifacts::ArtifactServer, database::Database},
     http::{
         agent::Build,
-        gateway::{Gateway, GatewayFace, ide::IdeFace},
+        gateway::{Gateway, GatewayFace, tunnel::TunnelFace},
         server::{self, Traffic, connection::Face},
     },
     model::{
@@ -152,18 +154,19 @@ impl Running {
         let database = database(&settings).await?;
         let directory = Directory::open(database, key_file(&settings), settings.refresh).await;
         let directory = directory.map_err(cannot("read people and servers"))?;
-        let root = Root::spawn(children(&directory), actor_rule()).await.map_err(cannot("start the root actor"))?;
+        let statuses = Statuses::default();
+        let root = Root::spawn(children(&directory, &statuses, &settings), actor_rule()).await;
+        let root = root.map_err(cannot("start the root actor"))?;
         let registry = registry(&directory, &settings, api_at, ide_at);
         let doorkeeper = Doorkeeper::new(directory, settings.clone());
         let catalog = RuntimeCatalog::new(artifact_server(&settings)?);
-        let statuses = Statuses::default();
         let gateway =
             Arc::new(Gateway::new(doorkeeper, registry, catalog, statuses, settings.clone(), ide_at, build()));
         let (drain, drained) = watch::channel(false);
         let limits = settings.limits.for_server();
         let servers = vec![
             spawn(api, GatewayFace::new(&gateway), &limits, gateway.traffic.clone(), &drained),
-            spawn(ide, IdeFace { gateway: gateway.clone() }, &limits, gateway.ide_traffic.clone(), &drained),
+            spawn(ide, TunnelFace(gateway.tunnel.clone()), &limits, gateway.tunnel.traffic(), &drained),
         ];
         Ok(Running { root, gateway, api: api_at, ide: ide_at, drain, servers })
     }
@@ -185,8 +188,11 @@ impl Running {
     }
 }
 
-fn children(directory: &Directory) -> Vec<Child> {
-    vec![directory.child()]
+fn children(directory: &Directory, statuses: &Statuses, settings: &GatewaySettings) -> Vec<Child> {
+    let sharing = Sharing::new(settings.redis.clone(), statuses.clone(), directory.watch_servers());
+    let collectors =
+        Collectors::new(directory.watch_servers(), sharing.shards(), statuses.clone(), Arc::new(sharing.clone()));
+    vec![directory.child(), sharing.child(), collectors.child()]
 }
 
 /// A gateway that only this machine can reach may reach agents on this machine.

@@ -47,12 +47,15 @@ codes! {
     HOST_MISSING BAD_REQUEST "host_missing": "The Host header is missing or repeated", "Send exactly one Host header.";
     INVALID_SESSION BAD_REQUEST "invalid_session": "Not a name of a shell session", "Use 1 to 32 lower-case letters, digits and -, beginning with a letter or digit.";
     UNAUTHORIZED UNAUTHORIZED "unauthorized": "A valid bearer token is needed", "Send `Authorization: Bearer <token>` with this agent's token.";
+    IDE_LOGIN UNAUTHORIZED "ide_login": "This IDE is not open to you now", "Open it again from the portal: the session has ended, or this is another container's.";
+    IDE_TOKEN UNAUTHORIZED "ide_token": "The link to this IDE is used up", "Open the IDE again from the portal: a link works once, for five minutes, for one container.";
     WRONG_CREDENTIALS UNAUTHORIZED "wrong_credentials": "Name or password is wrong", "Try again; after some tries only slowly.";
     HOST_NOT_ALLOWED FORBIDDEN "host_not_allowed": "This agent is not known by that name", "Use one of its own names or addresses, or add the name to `allowed_hosts`.";
     FOREIGN_ORIGIN FORBIDDEN "foreign_origin": "Another site's page may not do this", "Call from a page of the same origin, or from a program that sends no Origin.";
     NOT_ALLOWED FORBIDDEN "not_allowed": "Only an administrator may do this", "Ask one.";
     WRONG_SCOPE FORBIDDEN "wrong_scope": "The token was not made for this", "Use a token with the scope that `detail` names, or log in.";
     WRONG_AUDIENCE FORBIDDEN "wrong_audience": "The token is for another part of the gateway", "Use one made for this audience.";
+    IDE_PATH FORBIDDEN "ide_path": "The IDE may not be asked for this path", "Use a path without `..`; open ports as `/proxy/<port>/`, 1024 to 65535.";
     IDE_DENIED FORBIDDEN "ide_denied": "This opens no IDE", "Open the IDE from the portal again.";
     NOT_FOUND NOT_FOUND "not_found": "There is nothing at this path", "See `/openapi.json` for the paths there are.";
     NO_SUCH_OPERATION NOT_FOUND "no_such_operation": "No operation has this id", "List `/operations`; old ones are forgotten.";
@@ -90,6 +93,8 @@ codes! {
     TOO_MANY_OPERATIONS TOO_MANY_REQUESTS "too_many_operations": "As many orders wait as may", "Wait until some have ended, or raise `install.queue`.";
     INTERNAL INTERNAL_SERVER_ERROR "internal": "The agent made a mistake", "Look into the agent's log; report it with what you did.";
     OPERATION_FAILED INTERNAL_SERVER_ERROR "operation_failed": "The operation waited for has failed", "See `detail` and `/operations/{id}`.";
+    IDE_UNREACHABLE BAD_GATEWAY "ide_unreachable": "The IDE does not run", "Start it, or look at the container's status.";
+    IDE_BROKE BAD_GATEWAY "ide_broke": "The IDE broke off its answer", "Try again; if it stays, restart the IDE.";
     AGENT_UNREACHABLE BAD_GATEWAY "agent_unreachable": "The server's agent cannot be reached", "Is its container running? Is the address in the registry right?";
     AGENT_BROKE_OFF BAD_GATEWAY "agent_broke_off": "The server's agent ended the connection without an answer", "Try again; its log says why.";
     BUSY SERVICE_UNAVAILABLE "busy": "The agent did not answer in time", "Try again after `retryAfterMs`.";
@@ -102,6 +107,7 @@ codes! {
     NO_CATALOG SERVICE_UNAVAILABLE "no_catalog": "The artifact server's catalog cannot be read", "Is `artifacts_url` right, and the server up?";
     DATABASE_UNAVAILABLE SERVICE_UNAVAILABLE "database_unavailable": "The gateway's database does not answer", "Try again after `retryAfterMs`.";
     TOO_MANY_CONNECTIONS SERVICE_UNAVAILABLE "too_many_connections": "This agent has as many connections as it may", "Close some, or raise `limits.connections`.";
+    IDE_TIMEOUT GATEWAY_TIMEOUT "ide_timeout": "The IDE did not answer in time", "Try again; if it stays, restart the IDE.";
     AGENT_TIMEOUT GATEWAY_TIMEOUT "agent_timeout": "The server's agent did not answer in time", "Try again; if it stays so, look at its machine.";
 }
 

@@ -12,4 +12,5 @@ mod house;
 mod install;
 mod installs;
 mod keeper;
+mod sharing;
 mod support;
