@@ -10,3 +10,4 @@ pub mod runtime_catalog;
 pub mod slot;
 pub mod status;
 pub mod statuses;
+pub mod velocity;

@@ -31,3 +31,4 @@ pub mod signing_key;
 pub mod store;
 pub mod upstream;
 pub mod usage;
+pub mod velocity;

@@ -14,3 +14,4 @@ pub mod readiness;
 pub mod restart;
 pub mod status;
 pub mod tokens;
+pub mod velocity;

@@ -13,9 +13,10 @@ use crate::{
         root::{Child, Root, actor_rule},
         runtime_catalog::RuntimeCatalog,
         statuses::Statuses,
+        velocity::Velocity,
     },
     config::{self, Sources},
-    host::{artifacts::ArtifactServer, database::Database},
+    host::{artifacts::ArtifactServer, database::Database, velocity::Bridge},
     http::{
         agent::Build,
         gateway::{Gateway, GatewayFace, ide::IdeFace},
@@ -152,11 +153,12 @@ impl Running {
         let database = database(&settings).await?;
         let directory = Directory::open(database, key_file(&settings), settings.refresh).await;
         let directory = directory.map_err(cannot("read people and servers"))?;
-        let root = Root::spawn(children(&directory), actor_rule()).await.map_err(cannot("start the root actor"))?;
+        let statuses = Statuses::default();
+        let children = children(&directory, &statuses, &settings)?;
+        let root = Root::spawn(children, actor_rule()).await.map_err(cannot("start the root actor"))?;
         let registry = registry(&directory, &settings, api_at, ide_at);
         let doorkeeper = Doorkeeper::new(directory, settings.clone());
         let catalog = RuntimeCatalog::new(artifact_server(&settings)?);
-        let statuses = Statuses::default();
         let gateway =
             Arc::new(Gateway::new(doorkeeper, registry, catalog, statuses, settings.clone(), ide_at, build()));
         let (drain, drained) = watch::channel(false);
@@ -185,8 +187,14 @@ impl Running {
     }
 }
 
-fn children(directory: &Directory) -> Vec<Child> {
-    vec![directory.child()]
+fn children(directory: &Directory, statuses: &Statuses, settings: &GatewaySettings) -> Result<Vec<Child>, Failure> {
+    let mut children = vec![directory.child()];
+    let velocity = &settings.velocity;
+    if let (Some(url), Some(file)) = (&velocity.url, &velocity.secret_file) {
+        let bridge = Bridge::new(url, file).map_err(cannot("register servers with the proxy"))?;
+        children.push(Velocity::new(directory.clone(), statuses.clone(), bridge, velocity.interval).child());
+    }
+    Ok(children)
 }
 
 /// A gateway that only this machine can reach may reach agents on this machine.
