@@ -39,3 +39,4 @@ pub mod store;
 pub mod trial;
 pub mod upstream;
 pub mod usage;
+pub mod velocity;

@@ -21,3 +21,4 @@ pub mod status;
 pub mod terminal;
 pub mod tokens;
 pub mod updater;
+pub mod velocity;

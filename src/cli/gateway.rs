@@ -15,9 +15,10 @@ use crate::{
         runtime_catalog::RuntimeCatalog,
         sharing::Sharing,
         statuses::Statuses,
+        velocity::Velocity,
     },
     config::{self, Sources},
-    host::{artifacts::ArtifactServer, database::Database},
+    host::{artifacts::ArtifactServer, database::Database, velocity::Bridge},
     http::{
         agent::Build,
         gateway::{Gateway, GatewayFace, tunnel::TunnelFace},
@@ -155,8 +156,8 @@ impl Running {
         let directory = Directory::open(database, key_file(&settings), settings.refresh).await;
         let directory = directory.map_err(cannot("read people and servers"))?;
         let statuses = Statuses::default();
-        let root = Root::spawn(children(&directory, &statuses, &settings), actor_rule()).await;
-        let root = root.map_err(cannot("start the root actor"))?;
+        let children = children(&directory, &statuses, &settings)?;
+        let root = Root::spawn(children, actor_rule()).await.map_err(cannot("start the root actor"))?;
         let registry = registry(&directory, &settings, api_at, ide_at);
         let doorkeeper = Doorkeeper::new(directory, settings.clone());
         let catalog = RuntimeCatalog::new(artifact_server(&settings)?);
@@ -188,11 +189,17 @@ impl Running {
     }
 }
 
-fn children(directory: &Directory, statuses: &Statuses, settings: &GatewaySettings) -> Vec<Child> {
+fn children(directory: &Directory, statuses: &Statuses, settings: &GatewaySettings) -> Result<Vec<Child>, Failure> {
     let sharing = Sharing::new(settings.redis.clone(), statuses.clone(), directory.watch_servers());
     let collectors =
         Collectors::new(directory.watch_servers(), sharing.shards(), statuses.clone(), Arc::new(sharing.clone()));
-    vec![directory.child(), sharing.child(), collectors.child()]
+    let mut children = vec![directory.child(), sharing.child(), collectors.child()];
+    let velocity = &settings.velocity;
+    if let (Some(url), Some(file)) = (&velocity.url, &velocity.secret_file) {
+        let bridge = Bridge::new(url, file).map_err(cannot("register servers with the proxy"))?;
+        children.push(Velocity::new(directory.clone(), statuses.clone(), bridge, velocity.interval).child());
+    }
+    Ok(children)
 }
 
 /// A gateway that only this machine can reach may reach agents on this machine.
