@@ -1,6 +1,7 @@
 //! Who starts it all: command line, composition roots, client commands.
 pub mod agent;
 pub mod args;
+pub mod artifacts;
 pub mod client;
 pub mod failure;
 pub mod install;
@@ -18,6 +19,7 @@ pub fn run() -> ExitCode {
     match arguments.verb {
         Verb::Agent(args) => agent::run(args::AgentArgs { token_file: arguments.client.token_file, ..args }),
         Verb::Install(args) => install::run(args),
+        Verb::Artifacts(args) => artifacts::run(&arguments.client, args),
         Verb::Client(verb) => client::run(arguments.client, verb),
     }
 }

@@ -1,12 +1,15 @@
 //! What we do to the machine: the only door to processes, files, sockets and clocks.
 pub mod accounts;
+pub mod artifact_store;
 pub mod artifacts;
+pub mod beneath;
 pub mod cgroup;
 pub mod clock;
 pub mod console_input;
 pub mod console_log;
 pub mod crash_files;
 pub mod doctor;
+pub mod errand;
 pub mod failpoint;
 pub mod file_manifest;
 pub mod find;
@@ -18,6 +21,10 @@ pub mod machine;
 mod no_follow;
 pub mod probe;
 pub mod process;
+pub mod server_files;
 pub mod server_root;
+pub mod shelf;
+pub mod signing_key;
 pub mod store;
+pub mod upstream;
 pub mod usage;

@@ -3,6 +3,7 @@
 //! [`server`] turns a listener into requests, [`hosts`] and [`auth`] decide who may ask, [`problem`] is every error there
 //! is, [`agent`] is what one agent answers.
 pub mod agent;
+pub mod artifacts;
 pub mod auth;
 pub mod body;
 pub mod hosts;

@@ -4,6 +4,7 @@ pub mod console;
 pub mod crash;
 pub mod doctor;
 pub mod exit;
+pub mod furnishing;
 pub mod game;
 pub mod glob;
 pub mod ids;

@@ -6,6 +6,7 @@ pub mod game_server;
 pub mod installer;
 pub mod launch;
 pub mod operations;
+pub mod publish;
 pub mod readiness;
 pub mod restart;
 pub mod status;

@@ -7,7 +7,7 @@
 //! ```
 //! I promise: a revision is never taken back and rises by one with each visible change, also across my own restarts;
 //! the JSON of a revision is made once; readers never wait for me; I wake up for a changed part and for a sample every
-//! `status.interval`, and for nothing else.
+//! `status.interval`, and for nothing else; what a run uses is sampled at once when it begins, is ready or ends.
 //!
 //! I do not: decide what the status says (`policy::status` does) or keep history.
 use crate::{
@@ -135,6 +135,11 @@ impl Status {
         self.slot.cast(Message::Changed);
     }
 
+    /// Resolves once it is known what survived of an earlier life.
+    pub async fn recovered(&self) {
+        _ = self.shared.game.subscribe().wait_for(|game| !game.recovering).await;
+    }
+
     /// How the root brings the actor to life, again and again.
     pub fn child(&self) -> Child {
         let (mold, pinged) = (self.clone(), self.slot.clone());
@@ -200,7 +205,7 @@ impl Actor for StatusAggregator {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Changed => self.take_parts(state),
+            Message::Changed => self.take_parts(&me, state),
             Message::Tick => return self.tick(&me, state),
             Message::Sampled(usage) => state.parts.usage = usage,
             Message::Ping(reply) => return Ok(reply.send(())?),
@@ -213,9 +218,17 @@ impl Actor for StatusAggregator {
 }
 
 impl StatusAggregator {
-    fn take_parts(&self, state: &mut State) {
+    /// What is shown beside another process must not be the use of the last one.
+    fn take_parts(&self, me: &ActorRef<Message>, state: &mut State) {
+        let stage = |parts: &Parts| (parts.game.process.map(|p| p.pid), parts.game.ready);
+        while state.tasks.try_join_next().is_some() {}
+        let before = stage(&state.parts);
         state.parts.take_game(self.shared.game.borrow().clone());
         state.parts.install = self.shared.install.borrow().clone();
+        if stage(&state.parts) != before {
+            let (me, usage) = (me.clone(), self.shared.gauges.usage(stage(&state.parts).0));
+            state.tasks.spawn(async move { _ = me.cast(Message::Sampled(usage.await)) });
+        }
     }
 
     /// Samples now, in a task; the next tick is armed from here, so a slow machine gets fewer samples and no burst.

@@ -1,9 +1,11 @@
 //! Composition root of `zlh agent`: settings, doors to the machine, actors, listener; then it waits to be told to stop.
+mod furnishing;
 mod gauges;
 mod installing;
 mod judging;
-mod logging;
+pub mod logging;
 mod probing;
+mod resolving;
 mod saving;
 mod world;
 
@@ -188,7 +190,7 @@ fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     let state = cannot("open the agent's state folder");
     let workshop = MachineWorkshop::new(settings.clone()).map_err(&state)?;
     let installer = Installer::new(Arc::new(workshop), settings.clone(), status.clone());
-    let world = MachineWorld::new(settings.clone(), keeper).map_err(&state)?;
+    let world = MachineWorld::new(settings.clone(), keeper, installer.clone()).map_err(&state)?;
     let game = GameServer::new(Arc::new(world), settings.clone(), status.clone());
     Ok(Actors { status, game, installer })
 }

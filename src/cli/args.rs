@@ -52,6 +52,8 @@ pub enum Verb {
     /// Install one archive from a URL into a folder, without an agent
     #[command(hide = true)]
     Install(InstallArgs),
+    /// Publish what agents install: add, sign, promote, roll back, serve
+    Artifacts(super::artifacts::args::ArtifactsArgs),
     #[command(flatten)]
     Client(ClientVerb),
 }

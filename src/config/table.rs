@@ -110,13 +110,14 @@ static TABLE: &[Setting] = settings! {
     "game.user", "Account games run as when the agent is root; created if missing.", |x| Slot::Account(&mut x.game.user);
     "game.max_processes", "Processes and threads a server may have.", |x| Slot::Count(&mut x.game.max_processes, 16..=4_194_304);
     "game.min_disk_free_bytes", "Less free space than this where the server lies: no start.", |x| Slot::Size(&mut x.game.min_disk_free_bytes, 0..=1 << 50);
+    "game.accept_eula", "The operator accepts the licences of games that ask for it in a file (Minecraft's eula.txt).", |x| Slot::Flag(&mut x.game.accept_eula);
     "game.prepare_patience", "Preparing a start (which may install things) without any sign of progress for this long has failed.", |x| Slot::Time(&mut x.game.prepare_patience, ms(100)..=DAY);
     "game.autostart", "Start the server with the agent after a reboot, if it was meant to run.", |x| Slot::Flag(&mut x.game.autostart);
 
     "install.max_entries", "Names one archive may hold.", |x| Slot::Count(&mut x.install.max_entries, 1..=10_000_000);
     "install.max_bytes", "Size of one archive once it is unpacked.", |x| Slot::Size(&mut x.install.max_bytes, 1 << 20..=1 << 42);
     "install.max_ratio", "Unpacked bytes for each packed one, once 64 MiB are unpacked.", |x| Slot::Count(&mut x.install.max_ratio, 2..=100_000);
-    "install.max_path_bytes", "Longest path in an archive.", |x| Slot::Size(&mut x.install.max_path_bytes, 64..=4096);
+    "install.max_path_bytes", "Longest path in an archive.", |x| Slot::Size(&mut x.install.max_path_bytes, 32..=4096);
     "install.max_path_levels", "Folders in folders in an archive.", |x| Slot::Count(&mut x.install.max_path_levels, 2..=256);
     "install.max_download_bytes", "Largest file that is fetched.", |x| Slot::Size(&mut x.install.max_download_bytes, 1 << 20..=1 << 42);
     "install.decoder_bytes", "Memory that unpacking .tar.xz or .tar.zst may ask for.", |x| Slot::Size(&mut x.install.decoder_bytes, 1 << 20..=2 << 30);
@@ -128,12 +129,12 @@ static TABLE: &[Setting] = settings! {
     "install.ca_file", "PEM file with certificate authorities that are trusted besides the system's.", |x| Slot::OptionalFile(&mut x.install.ca_file);
     "install.check_within", "How long the first run of what was just installed may take.", |x| Slot::Time(&mut x.install.check_within, ms(100)..=HOUR);
     "install.mirrors", "Addresses of servers that have the same artifacts, asked where the first fails.", |x| Slot::Urls(&mut x.install.mirrors);
-    "install.parallel", "Installs that work at a time; more of them wait.", |x| Slot::Count(&mut x.install.parallel, 1..=64);
+    "install.parallel", "Installs that work at a time; more of them wait.", |x| Slot::Count(&mut x.install.parallel, 1..=4);
     "install.queue", "Orders to the installer that may be under way or waiting.", |x| Slot::Count(&mut x.install.queue, 1..=10_000);
     "install.patience", "An install step without any sign of progress for this long has failed.", |x| Slot::Time(&mut x.install.patience, ms(100)..=DAY);
     "install.tries", "How often an install that the agent's death cut short is begun again.", |x| Slot::Count(&mut x.install.tries, 1..=1000);
     "install.keep_previous", "Formerly active versions of each runtime that garbage collection leaves.", |x| Slot::Count(&mut x.install.keep_previous, 0..=64);
-    "install.channel", "Channel of the catalog that versions are chosen from.", |x| Slot::Account(&mut x.install.channel);
+    "install.channel", "Channel of the catalog that versions are chosen from.", |x| Slot::Word(&mut x.install.channel);
     "install.min_release_age", "Releases younger than this are not taken; 0 = all are.", |x| Slot::Time(&mut x.install.min_release_age, Duration::ZERO..=s(31_536_000));
 
     "limits.body_bytes", "Largest JSON request body.", |x| Slot::Size(&mut x.limits.body_bytes, 1 << 10..=64 << 20);

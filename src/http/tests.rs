@@ -15,7 +15,7 @@ use crate::{
     },
     model::{
         catalog::Digest,
-        console::{Epoch, LogRange},
+        console::{Epoch, LogRange, News},
         crash::{Classification, Confidence, CrashReport, Retry, Verdict as CrashVerdict},
         ids::{InstanceId, OperationId, Revision, RunId},
         install::{Family, Tree, User, Wanted},
@@ -355,6 +355,7 @@ impl RuntimeCommands for ScriptedRuntimes {
 /// A console in memory: output is what the test prints, input is what the test can look at.
 pub struct MemoryLog {
     held: watch::Sender<Held>,
+    news: watch::Sender<News>,
     ends: watch::Sender<Option<RunEnd>>,
     size: watch::Sender<(u16, u16)>,
     typed: mpsc::UnboundedSender<Bytes>,
@@ -374,6 +375,7 @@ impl MemoryLog {
         let (typed, input) = mpsc::unbounded_channel();
         MemoryLog {
             held: watch::Sender::new(Held { epoch: Epoch(7), start: 0, bytes: Vec::new() }),
+            news: watch::Sender::new(News { range: LogRange { epoch: Epoch(7), start: 0, end: 0 }, ..News::default() }),
             ends: watch::Sender::new(None),
             size: watch::Sender::new((200, 24)),
             typed,
@@ -383,7 +385,9 @@ impl MemoryLog {
     }
 
     pub fn print(&self, bytes: impl AsRef<[u8]>) {
+        let from = self.range().end;
         self.held.send_modify(|held| held.bytes.extend_from_slice(bytes.as_ref()));
+        self.news.send_replace(News { range: self.range(), from, bytes: Bytes::copy_from_slice(bytes.as_ref()) });
     }
 
     /// Forgets everything before `start`.
@@ -392,10 +396,12 @@ impl MemoryLog {
             held.bytes.drain(..(start - held.start) as usize);
             held.start = start;
         });
+        self.news.send_replace(News { range: self.range(), ..News::default() });
     }
 
     pub fn new_epoch(&self, epoch: u64, bytes: &[u8]) {
         self.held.send_replace(Held { epoch: Epoch(epoch), start: 0, bytes: bytes.to_vec() });
+        self.news.send_replace(News { range: self.range(), ..News::default() });
     }
 
     pub fn end(&self, end: RunEnd) {
@@ -428,13 +434,8 @@ impl ConsoleLog for MemoryLog {
         let bytes = Bytes::copy_from_slice(&rest[..rest.len().min(max)]);
         ready(Ok(Chunk { from, bytes })).boxed()
     }
-    fn past(&self, epoch: Epoch, offset: u64) -> BoxFuture<'_, LogRange> {
-        let mut held = self.held.subscribe();
-        async move {
-            let changed = |held: &Held| held.epoch != epoch || held.range().end > offset;
-            held.wait_for(changed).await.unwrap().range()
-        }
-        .boxed()
+    fn news(&self) -> watch::Receiver<News> {
+        self.news.subscribe()
     }
     fn ends(&self) -> watch::Receiver<Option<RunEnd>> {
         self.ends.subscribe()

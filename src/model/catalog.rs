@@ -3,12 +3,14 @@
 //! A version may be written bare (`"22"`) or as an object with path, hash and layout. Both are [`Release`]; what is not
 //! known here is kept in `extra` and written back. Reading is `policy::catalog`'s: real catalogs are dirty.
 mod agent_manifest;
+mod archive_entry;
 mod digest;
 mod names;
 pub mod paths;
 mod runtime;
 
 pub use agent_manifest::{AgentBuild, AgentManifest, PLATFORM};
+pub use archive_entry::{ArchiveEntry, EntryKind};
 pub use digest::{Digest, NotADigest};
 pub use names::{ArtifactPath, NotAName, id, version};
 pub use runtime::{CODE_SERVER, Layout, RUNTIMES, layout};

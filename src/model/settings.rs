@@ -115,6 +115,8 @@ pub struct Game {
     pub max_processes: u32,
     /// Less free space than this where the server root lies: no start.
     pub min_disk_free_bytes: u64,
+    /// The operator accepts the licences of the games that ask for it in a file (Minecraft's `eula.txt`).
+    pub accept_eula: bool,
     /// Preparing a start (which may install things) without any sign of progress for this long has failed.
     pub prepare_patience: Duration,
     /// Start the saved workload when the agent starts after a reboot and it was meant to run.
@@ -273,6 +275,7 @@ impl Default for Settings {
                 user: "game".into(),
                 max_processes: 4096,
                 min_disk_free_bytes: 64 << 20,
+                accept_eula: true,
                 prepare_patience: s(600),
                 autostart: true,
             },

@@ -10,6 +10,7 @@ mod it {
 mod ddnet;
 mod demo;
 mod freeciv;
+mod installs;
 mod minetest;
 mod openttd;
 mod parts;

@@ -37,10 +37,22 @@ pub(super) struct Staging {
 impl Staging {
     /// For a tree that is to be `target`.
     pub fn beside(target: &Path) -> io::Result<Staging> {
+        const ATTEMPTS: usize = 3;
+        // Another install that ends takes the folder of all away if it was the last in it.
+        let mut made = Staging::make(target);
+        for _ in 1..ATTEMPTS {
+            if made.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+                made = Staging::make(target);
+            }
+        }
+        made
+    }
+
+    fn make(target: &Path) -> io::Result<Staging> {
         let (parent, name) = split(target)?;
         let all = parent.join(STAGING);
-        fs::create_dir_all(parent)?;
-        open_to_all(&all)?;
+        let missing: Vec<&Path> = all.ancestors().take_while(|folder| !folder.exists()).collect();
+        missing.into_iter().rev().try_for_each(open_to_all)?;
         // Shared with other installs; a sweep takes it alone, so it never sees a folder that is not locked yet.
         let _open = lock(File::open(&all)?, FlockArg::LockShared)?;
         let folder = all.join(format!("{name}-{}", Uuid::new_v4().simple()));
@@ -81,7 +93,10 @@ impl Drop for Staging {
 
 /// A folder that others may look into, whatever the umask: what is unpacked is tried out by another account.
 fn open_to_all(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).create(folder)?;
+    match DirBuilder::new().create(folder) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        other => other?,
+    }
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
 }
 

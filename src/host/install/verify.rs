@@ -201,12 +201,13 @@ pub fn repair(job: &Job) -> Result<Repaired, InstallError> {
     let in_archive = |path: &str| if top.is_empty() { path.to_owned() } else { format!("{top}/{path}") };
     let mut only: HashSet<String> = damaged.iter().map(|altered| in_archive(&altered.path)).collect();
     let mut staged = again(job, &manifest, &only)?;
+    let from_cache = staged.received.from_cache;
     if damaged.iter().any(|altered| staged.root().join(&altered.path).symlink_metadata().is_err()) {
         only.insert(SHARED.to_owned());
         staged = again(job, &manifest, &only)?;
     }
     swap(job, &manifest, &staged, &damaged).map_err(disk(job.target))?;
-    Ok(Repaired { mended: damaged, from_cache: staged.received.from_cache })
+    Ok(Repaired { mended: damaged, from_cache })
 }
 
 fn again(job: &Job, manifest: &Manifest, only: &HashSet<String>) -> Result<Staged, InstallError> {

@@ -7,7 +7,7 @@ use crate::{
         installer::{self, Installer, Stock, workshop::Available},
     },
     model::{
-        console::{Epoch, LogRange},
+        console::{LogRange, News},
         ids::OperationId,
         install::{Family, Shelf, Wanted},
         snapshot::Players,
@@ -114,7 +114,7 @@ impl RuntimeCommands for Installer {
 pub trait ConsoleLog: Send + Sync + 'static {
     fn range(&self) -> LogRange;
     fn read(&self, from: u64, max: usize) -> BoxFuture<'_, io::Result<Chunk>>;
-    fn past(&self, epoch: Epoch, offset: u64) -> BoxFuture<'_, LogRange>;
+    fn news(&self) -> watch::Receiver<News>;
     fn ends(&self) -> watch::Receiver<Option<RunEnd>>;
     fn write(&self, bytes: Bytes) -> BoxFuture<'_, Result<(), Denied>>;
     fn resize(&self, columns: u16, rows: u16);
@@ -128,8 +128,8 @@ impl ConsoleLog for Console {
     fn read(&self, from: u64, max: usize) -> BoxFuture<'_, io::Result<Chunk>> {
         Console::read(self, from, max).boxed()
     }
-    fn past(&self, epoch: Epoch, offset: u64) -> BoxFuture<'_, LogRange> {
-        Console::past(self, epoch, offset).boxed()
+    fn news(&self) -> watch::Receiver<News> {
+        Console::news(self)
     }
     fn ends(&self) -> watch::Receiver<Option<RunEnd>> {
         Console::ends(self)

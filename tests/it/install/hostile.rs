@@ -172,7 +172,7 @@ fn every_hostile_zip_is_refused_and_leaves_nothing() {
         ("FIFO", vec![zipped("pipe", "", 0o010644)], ["pipe", "FIFO"]),
         ("device", vec![zipped("dev", "", 0o020644)], ["dev", "character device"]),
         ("socket", vec![zipped("sock", "", 0o140644)], ["sock", "socket"]),
-        ("encrypted", vec![encrypted], ["good", "ncrypted"]),
+        ("encrypted", vec![encrypted], ["\"secret\"", "Password required"]),
         ("claims less", vec![small], ["liar", ""]),
         ("claims more", vec![large], ["liar", ""]),
         ("one name twice", vec![good(), good()], ["", "twice"]),

@@ -229,6 +229,22 @@ fn a_repair_takes_only_the_same_archive() {
 }
 
 #[test]
+fn what_was_not_installed_is_not_replaced() {
+    let (place, bytes) = (Place::new(), tar(&[file("top/f", "x")]));
+    let web = Web::of_files(&[("a.tar", &bytes)]);
+    fs::create_dir(place.target()).unwrap();
+    fs::write(place.target().join("world"), "years of work").unwrap();
+    let error = place.install(&web.url, "a.tar", None).unwrap_err().to_string();
+    assert!(error.contains("is in the way") && error.contains("move it away"), "{error}");
+    assert_eq!(
+        (fs::read_to_string(place.target().join("world")).unwrap().as_str(), web.asked().len()),
+        ("years of work", 0)
+    );
+    fs::remove_file(place.target().join("world")).unwrap();
+    place.install(&web.url, "a.tar", None).unwrap();
+}
+
+#[test]
 fn a_new_tree_takes_the_place_of_the_old_at_once() {
     let (old, new) = (tar(&[file("top/old", "1")]), tar(&[file("top/new", "2")]));
     let (place, web) = (Place::new(), Web::of_files(&[("old.tar", &old), ("new.tar", &new)]));

@@ -1,0 +1,91 @@
+//! `zlh artifacts serve`: the composition root of the artifact server.
+use super::{args::ServeArgs, desk::answer};
+use crate::{
+    cli::{agent::logging, failure::Failure},
+    host,
+    http::{
+        artifacts::{About, ArtifactsFace, Shelf},
+        server,
+    },
+    model::{catalog::ArtifactPath, settings::Limits},
+};
+use futures_util::future::{BoxFuture, FutureExt};
+use std::{fs::Metadata, io, path::Path, sync::Arc, time::UNIX_EPOCH};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::spawn_blocking,
+};
+
+/// Threads for requests, and for reading the disk.
+const THREADS: usize = 2;
+const DISK_THREADS: usize = 8;
+
+pub fn run(store: &Path, args: &ServeArgs) -> Result<(), Failure> {
+    logging::start(args.log_format);
+    let shelf = host::shelf::Shelf::open(store).map_err(|e| answer(format!("{}: {e}", store.display())))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .max_blocking_threads(DISK_THREADS)
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(ArtifactsFace::new(Arc::new(Door(shelf))), args))
+}
+
+async fn serve(face: ArtifactsFace, args: &ServeArgs) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let listener = TcpListener::bind(args.listen).await.map_err(|e| answer(format!("{}: {e}", args.listen)))?;
+    println!("listening artifacts http://{}", listener.local_addr()?);
+    let told = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let traffic = face.traffic();
+    let cut = server::serve(listener, face, &Limits::default(), traffic, told).await;
+    if cut > 0 {
+        tracing::info!(connections = cut, "connections were cut at the end of the drain");
+    }
+    Ok(())
+}
+
+/// The folder, asked on threads that may wait for the disk.
+struct Door(host::shelf::Shelf);
+
+impl Shelf for Door {
+    fn open(&self, path: Option<ArtifactPath>) -> BoxFuture<'static, io::Result<(tokio::fs::File, About)>> {
+        self.ask(move |shelf| {
+            let (file, found) = shelf.file(path.as_ref())?;
+            Ok((tokio::fs::File::from_std(file), about(&found)?))
+        })
+    }
+
+    fn look(&self, path: Option<ArtifactPath>) -> BoxFuture<'static, io::Result<About>> {
+        self.ask(move |shelf| shelf.file(path.as_ref()).and_then(|(_, found)| about(&found)))
+    }
+
+    fn list(&self, path: Option<ArtifactPath>) -> BoxFuture<'static, io::Result<Vec<(String, About)>>> {
+        self.ask(move |shelf| {
+            let named = |(name, found): (String, Metadata)| Ok((name, about(&found)?));
+            shelf.list(path.as_ref())?.into_iter().map(named).collect()
+        })
+    }
+}
+
+impl Door {
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&host::shelf::Shelf) -> io::Result<T> + Send + 'static,
+    ) -> BoxFuture<'static, io::Result<T>> {
+        let shelf = self.0.clone();
+        async move { spawn_blocking(move || question(&shelf)).await.map_err(io::Error::other)? }.boxed()
+    }
+}
+
+fn about(found: &Metadata) -> io::Result<About> {
+    // A file from before 1970 has no place in a validator.
+    let modified = found.modified()?.max(UNIX_EPOCH);
+    Ok(About { folder: found.is_dir(), bytes: found.len(), modified })
+}
