@@ -7,10 +7,11 @@ pub fn part(name: &str) -> PathBuf {
     PARTS.get_or_init(|| look("make-games.sh"))[name].clone()
 }
 
-/// The same of `make-runtimes.sh`: `NODE_22`, `GO_1_25`, `JRE_21`, `PYTHON_3_11`, `DOTNET_8_0`, `NGINX`.
+/// A runtime's archive as upstream ships it, made by `tests/real/make-runtimes.sh`: `jre-21`, `node-20`; or `nginx`.
 pub fn runtime(name: &str) -> PathBuf {
     static PARTS: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    PARTS.get_or_init(|| look("make-runtimes.sh"))[name].clone()
+    let key = name.to_uppercase().replace(['-', '.'], "_");
+    PARTS.get_or_init(|| look("make-runtimes.sh"))[&key].clone()
 }
 
 fn look(script: &str) -> BTreeMap<String, PathBuf> {
@@ -19,13 +20,6 @@ fn look(script: &str) -> BTreeMap<String, PathBuf> {
     assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
     let text = String::from_utf8(answer.stdout).unwrap();
     text.lines().filter_map(|line| line.split_once('=')).map(|(name, path)| (name.to_owned(), path.into())).collect()
-}
-
-/// A runtime's archive as upstream ships it, made by `tests/real/make-runtimes.sh`: `jre-21`, `node-20`.
-pub fn runtime(name: &str) -> PathBuf {
-    let archive = realparts().join(format!("{name}.tar.gz"));
-    assert!(archive.exists(), "{} is missing: run 'make realparts'", archive.display());
-    archive
 }
 
 /// A small jar of the tests' own: `server.jar` or `forge-installer.jar`.
