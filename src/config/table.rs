@@ -216,6 +216,7 @@ mod tests {
                 "true",
                 "false",
                 "33",
+                "3",
                 "2MiB",
                 "512KiB",
                 "1KiB",
