@@ -4,10 +4,12 @@ pub mod args;
 pub mod artifacts;
 pub mod client;
 pub mod failure;
+pub mod gateway;
 pub mod install;
 pub mod show;
 pub mod target;
 pub mod terminal;
+pub mod up;
 
 use args::{Arguments, Verb};
 use clap::Parser;
@@ -18,6 +20,8 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.verb {
         Verb::Agent(args) => agent::run(args::AgentArgs { token_file: arguments.client.token_file, ..args }),
+        Verb::Gateway(args) => gateway::run(args),
+        Verb::Up(args) => up::run(args),
         Verb::Install(args) => install::run(args),
         Verb::Artifacts(args) => artifacts::run(&arguments.client, args),
         Verb::Client(verb) => client::run(arguments.client, verb),

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod artifacts;
 pub mod auth;
 pub mod body;
+pub mod gateway;
 pub mod hosts;
 pub mod problem;
 pub mod query;

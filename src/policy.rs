@@ -1,12 +1,23 @@
 //! What we decide: pure functions and state machines. Time and chance come in as arguments.
+pub mod access;
+pub mod address;
 pub mod catalog;
+pub mod collector;
+pub mod container;
 pub mod crash;
+pub mod dev_provision;
 pub mod doctor;
+pub mod environment;
+pub mod fields;
 pub mod game_server;
 pub mod installer;
 pub mod launch;
 pub mod operations;
+pub mod people;
 pub mod publish;
 pub mod readiness;
 pub mod restart;
 pub mod status;
+pub mod terminal;
+pub mod tokens;
+pub mod updater;

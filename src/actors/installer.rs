@@ -181,6 +181,11 @@ impl Installer {
         self.ask(Command::Cancel(operation)).await
     }
 
+    /// What everybody may see, as it changes.
+    pub fn seen(&self) -> watch::Receiver<Arc<Seen>> {
+        self.seen.subscribe()
+    }
+
     /// What was installed at the last look.
     pub fn present(&self) -> Present {
         self.seen.borrow().present.clone()

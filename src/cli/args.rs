@@ -1,4 +1,7 @@
 //! The command line as clap types. Their doc comments are the help texts, and `docs/cli.md` is generated from them.
+pub mod gateway;
+pub mod up;
+
 use crate::model::catalog::Digest;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
@@ -49,6 +52,10 @@ pub struct ClientArgs {
 pub enum Verb {
     /// Run the agent of this container
     Agent(AgentArgs),
+    /// Run the platform's side: who may do what, every container's status, the way into browser IDEs
+    Gateway(gateway::GatewayArgs),
+    /// Run gateway, artifact server and an agent on this machine, on loopback: what to try first
+    Up(up::UpArgs),
     /// Install one archive from a URL into a folder, without an agent
     #[command(hide = true)]
     Install(InstallArgs),
@@ -236,12 +243,21 @@ pub struct LogsArgs {
 }
 
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct DoctorArgs {
+    #[command(subcommand)]
+    pub of: Option<DoctorVerb>,
     /// The agent's root folder [default: as configured]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
     #[command(flatten)]
     pub settings: SettingsArgs,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum DoctorVerb {
+    /// Ask a gateway (--url) to go a browser's way into a container's IDE, and say where it ends
+    Ide { vmid: u32 },
 }
 
 #[derive(Clone, Debug, Subcommand)]

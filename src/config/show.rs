@@ -1,15 +1,20 @@
 //! Settings for people: `zlh config show`, and docs/settings.md.
-use super::{Origins, table};
-use crate::model::settings::Settings;
+use super::{Origins, Setting, gateway, table};
+use crate::model::{gateway::settings::GatewaySettings, settings::Settings};
 use std::fmt::Write;
 
 /// One block a setting: `key = value`, its origin, its meaning and what is allowed. A secret reads `[secret]`.
 /// The `key = "value"` lines are a valid agent.toml.
 pub fn show(settings: &Settings, origins: &Origins) -> String {
+    show_all(table(), settings, origins)
+}
+
+/// The same for any program's table.
+pub fn show_all<S: Clone + Default>(table: &[Setting<S>], settings: &S, origins: &Origins) -> String {
     let mut out = String::new();
-    for setting in table() {
+    for setting in table {
         let value = setting.shown(settings);
-        let line = if value.is_empty() || setting.is_secret() {
+        let line = if value.is_empty() || setting.is_hidden() {
             format!("# {} = {}", setting.key, if value.is_empty() { "(none)" } else { &value })
         } else {
             format!("{} = {value:?}", setting.key)
@@ -40,7 +45,23 @@ pub fn document() -> String {
     out.push_str("\nAccepted without effect until the part that uses them is here: ");
     out.push_str(&table::LATER.map(|key| format!("`{key}`")).join(", "));
     out.push_str(".\n");
+    document_gateway(&mut out);
     out
+}
+
+fn document_gateway(out: &mut String) {
+    out.push_str(
+        "\n# Settings of the gateway\n\n\
+         From `src/config/gateway.rs`. The same sources and rules; the file is `gateway.toml` in the data folder, \
+         variables begin with `ZLH_GATEWAY_` (`login.burst` is `ZLH_GATEWAY_LOGIN__BURST`), and \
+         `zlh gateway settings` prints what is in force.\n\n\
+         | key | default | meaning | allowed |\n|---|---|---|---|\n",
+    );
+    for setting in gateway::table() {
+        let default = setting.shown(&GatewaySettings::default());
+        let default = if default.is_empty() { "–".to_owned() } else { format!("`{default}`") };
+        let _ = writeln!(out, "| `{}` | {default} | {} | {} |", setting.key, setting.meaning, setting.allowed());
+    }
 }
 
 #[cfg(test)]

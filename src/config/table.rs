@@ -3,13 +3,13 @@ use super::value::Slot;
 use crate::model::settings::Settings;
 use std::time::Duration;
 
-/// One row. The dotted key is the path of the field in [`Settings`].
-pub struct Setting {
+/// One row. The dotted key is the path of the field in the settings, [`Settings`] for the agent.
+pub struct Setting<S = Settings> {
     pub key: &'static str,
     /// One sentence for an operator.
     pub meaning: &'static str,
     /// Where the value lives, and its bounds.
-    pub slot: for<'a> fn(&'a mut Settings) -> Slot<'a>,
+    pub slot: for<'a> fn(&'a mut S) -> Slot<'a>,
 }
 
 impl Setting {
@@ -20,29 +20,30 @@ impl Setting {
             key => format!("ZLH_{}", key.to_ascii_uppercase().replace('.', "__")),
         }
     }
+}
 
-    pub fn shown(&self, settings: &Settings) -> String {
+impl<S: Clone + Default> Setting<S> {
+    pub fn shown(&self, settings: &S) -> String {
         (self.slot)(&mut settings.clone()).shown()
     }
 
     pub fn allowed(&self) -> String {
-        (self.slot)(&mut Settings::default()).allowed()
+        (self.slot)(&mut S::default()).allowed()
+    }
+
+    /// Its value is not shown.
+    pub fn is_hidden(&self) -> bool {
+        (self.slot)(&mut S::default()).may_hide()
     }
 
     pub fn is_secret(&self) -> bool {
-        matches!((self.slot)(&mut Settings::default()), Slot::Secret(_))
+        matches!((self.slot)(&mut S::default()), Slot::Secret(_))
     }
 }
 
 /// Keys of the contract that later parts bring; files that name them already are not refused.
-pub const LATER: [&str; 6] = [
-    "terminal.linger",
-    "codeserver.port",
-    "codeserver.bind",
-    "backups.keep",
-    "agent.update_mode",
-    "agent.update_interval",
-];
+pub const LATER: [&str; 5] =
+    ["codeserver.port", "codeserver.bind", "backups.keep", "agent.update_mode", "agent.update_interval"];
 
 /// Seconds as a duration.
 const fn s(n: u64) -> Duration {
@@ -61,9 +62,10 @@ pub fn table() -> &'static [Setting] {
 
 macro_rules! settings {
     ($($key:literal, $meaning:literal, $slot:expr;)*) => {
-        &[$(Setting { key: $key, meaning: $meaning, slot: $slot }),*]
+        &[$($crate::config::Setting { key: $key, meaning: $meaning, slot: $slot }),*]
     };
 }
+pub(super) use settings;
 
 #[rustfmt::skip]
 static TABLE: &[Setting] = settings! {
@@ -106,6 +108,16 @@ static TABLE: &[Setting] = settings! {
     "console.page_bytes", "Largest answer of GET /console/log.", |x| Slot::Size(&mut x.console.page_bytes, 4 << 10..=64 << 20);
     "console.columns", "Width of a new console.", |x| Slot::Count(&mut x.console.columns, 20..=1000);
     "console.rows", "Height of a new console.", |x| Slot::Count(&mut x.console.rows, 5..=1000);
+
+    "terminal.linger", "How long a dev shell lives on after its last viewer left.", |x| Slot::Time(&mut x.terminal.linger, Duration::ZERO..=DAY);
+    "terminal.max_sessions", "Shell sessions of a dev container at a time.", |x| Slot::Count(&mut x.terminal.max_sessions, 1..=1000);
+    "terminal.scrollback_bytes", "Output kept on disk per shell session.", |x| Slot::Size(&mut x.terminal.scrollback_bytes, 64 << 10..=1 << 30);
+    "terminal.columns", "Width of a shell's terminal until a viewer says its own.", |x| Slot::Count(&mut x.terminal.columns, 20..=1000);
+    "terminal.rows", "Height of a shell's terminal until a viewer says its own.", |x| Slot::Count(&mut x.terminal.rows, 5..=1000);
+
+    "dev.provision_within", "Longest time the set-up of a dev container may take, installs included.", |x| Slot::Time(&mut x.dev.provision_within, s(1)..=DAY);
+    "dev.max_processes", "Processes and threads each shell, and the editor, may have.", |x| Slot::Count(&mut x.dev.max_processes, 16..=4_194_304);
+    "dev.repair_entries", "Files and folders of the workspace whose owner is looked at during the set-up.", |x| Slot::Count(&mut x.dev.repair_entries, 1..=1_000_000_000);
 
     "game.user", "Account games run as when the agent is root; created if missing.", |x| Slot::Account(&mut x.game.user);
     "game.max_processes", "Processes and threads a server may have.", |x| Slot::Count(&mut x.game.max_processes, 16..=4_194_304);
@@ -158,14 +170,8 @@ static TABLE: &[Setting] = settings! {
     "runtime.worker_threads", "Threads that serve requests.", |x| Slot::Count(&mut x.runtime.worker_threads, 1..=64);
 };
 
-/// The row of `key`.
-pub fn find(key: &str) -> Option<&'static Setting> {
-    TABLE.iter().find(|setting| setting.key == key)
-}
-
 /// The known key nearest to a misspelt one, if any is near.
-pub fn nearest(key: &str) -> Option<&'static str> {
-    let known = TABLE.iter().map(|setting| setting.key).chain(LATER);
+pub fn nearest_of(key: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let (distance, best) = known.map(|known| (distance(key, known), known)).min()?;
     (distance <= 2.max(best.len() / 4)).then_some(best)
 }
@@ -263,6 +269,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_is_recognised() {
+        let nearest = |key| nearest_of(key, TABLE.iter().map(|setting| setting.key).chain(LATER));
         assert_eq!(nearest("restart.backof"), Some("restart.backoff"));
         assert_eq!(nearest("stop.graze"), Some("stop.grace"));
         assert_eq!(nearest("completely.different"), None);

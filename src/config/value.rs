@@ -36,6 +36,11 @@ pub enum Slot<'a> {
     OptionalFile(&'a mut Option<PathBuf>),
     Address(&'a mut SocketAddr),
     OptionalUrl(&'a mut Option<String>),
+    /// The address of a store, which may hold a password; with the schemes it may have.
+    StoreUrl(&'a mut Option<Secret>, &'static [&'static str]),
+    /// True, false, or left to the program.
+    AutoFlag(&'a mut Option<bool>),
+    HostName(&'a mut Option<String>),
     Account(&'a mut String),
     Word(&'a mut String),
     Names(&'a mut Vec<String>),
@@ -71,6 +76,13 @@ impl Slot<'_> {
             }
             Slot::Address(to) => address(text).map(|v| *to = v),
             Slot::OptionalUrl(to) => url(text).map(|v| *to = v),
+            Slot::StoreUrl(to, schemes) => store_url(text, schemes).map(|v| *to = v),
+            Slot::AutoFlag(to) if text.eq_ignore_ascii_case("auto") => {
+                *to = None;
+                Ok(())
+            }
+            Slot::AutoFlag(to) => flag(text).map(|v| *to = Some(v)),
+            Slot::HostName(to) => host_name(text).map(|v| *to = v),
             Slot::Account(to) => account(text).map(|v| *to = v),
             Slot::Word(to) => account(text).map(|v| *to = v).map_err(|_| "not a plain word".into()),
             Slot::Names(to) => names(text).map(|v| *to = v),
@@ -95,11 +107,19 @@ impl Slot<'_> {
             Slot::OptionalFile(v) => v.as_ref().map(|v| v.display().to_string()).unwrap_or_default(),
             Slot::Address(v) => v.to_string(),
             Slot::OptionalUrl(v) => v.as_deref().unwrap_or_default().to_owned(),
+            Slot::StoreUrl(v, _) => if v.is_some() { "[url]" } else { "" }.to_owned(),
+            Slot::AutoFlag(v) => v.map_or("auto".to_owned(), |v| v.to_string()),
+            Slot::HostName(v) => v.as_deref().unwrap_or_default().to_owned(),
             Slot::Account(v) | Slot::Word(v) => (*v).clone(),
             Slot::Names(v) | Slot::Keys(v) | Slot::Urls(v) => v.join(","),
             Slot::AgentStop(v) => agent_stop_text(**v).to_owned(),
             Slot::Secret(v) => if v.is_some() { "[secret]" } else { "" }.to_owned(),
         }
+    }
+
+    /// May the text hold a secret? Then no fault quotes it.
+    pub fn may_hide(&self) -> bool {
+        matches!(self, Slot::Secret(_) | Slot::StoreUrl(..))
     }
 
     /// What may be written here, for people.
@@ -119,6 +139,9 @@ impl Slot<'_> {
             Slot::OptionalFile(_) => "a path".into(),
             Slot::Address(_) => "address:port, e.g. 127.0.0.1:18888; port 0 = any free one".into(),
             Slot::OptionalUrl(_) => "an http:// or https:// address".into(),
+            Slot::StoreUrl(_, schemes) => format!("an address that begins with {}", schemes.join(" or ")),
+            Slot::AutoFlag(_) => "true, false or auto".into(),
+            Slot::HostName(_) => "a host name".into(),
             Slot::Account(_) => "an account name".into(),
             Slot::Word(_) => "a word of a-z, 0-9, _ and -".into(),
             Slot::Names(_) => "names divided by commas".into(),
@@ -225,6 +248,28 @@ fn url(text: &str) -> Result<Option<String>, String> {
         }
         _ => Err("not an http:// or https:// address".into()),
     }
+}
+
+/// It may hold a password: the text itself never appears in the error.
+fn store_url(text: &str, schemes: &[&str]) -> Result<Option<Secret>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match schemes.iter().any(|scheme| text.starts_with(scheme)) {
+        true => secret(text).map(Some),
+        false => Err(format!("does not begin with {}", schemes.join(" or "))),
+    }
+}
+
+fn host_name(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let text = text.trim_start_matches('.').to_ascii_lowercase();
+    let label = |l: &str| !l.is_empty() && l.len() <= 63 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let (name, port) = text.split_once(':').unwrap_or((&text, "0"));
+    let fits = name.len() <= 240 && name.split('.').all(label) && port.parse::<u16>().is_ok();
+    if fits { Ok(Some(text)) } else { Err("not a host name".into()) }
 }
 
 fn urls(text: &str) -> Result<Vec<String>, String> {

@@ -26,7 +26,8 @@ fn says_json(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Code::UNSUPPORTED_MEDIA_TYPE.into())
 }
 
-async fn whole(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
+/// The whole body, within `limits`.
+pub async fn whole(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
     let collected = Limited::new(body, limits.body_bytes).collect();
     match tokio::time::timeout(limits.body_timeout, collected).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),

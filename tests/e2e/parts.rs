@@ -1,21 +1,27 @@
 //! Where the real parts are. One that is missing fails the test with the command that makes it.
 use std::{collections::BTreeMap, path::PathBuf, process::Command, sync::OnceLock};
 
+type Parts = BTreeMap<String, PathBuf>;
+
 /// A file or folder made by `tests/real/make-games.sh`, by the name it prints: `NODE`, `SQUID`, `MC_CLIENT`, `GAMES`.
 pub fn part(name: &str) -> PathBuf {
-    static PARTS: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    PARTS.get_or_init(|| look("make-games.sh"))[name].clone()
+    static PARTS: OnceLock<Parts> = OnceLock::new();
+    PARTS.get_or_init(|| look(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/make-games.sh")))[name].clone()
 }
 
-/// A runtime's archive as upstream ships it, made by `tests/real/make-runtimes.sh`: `jre-21`, `node-20`; or `nginx`.
+/// The same by `tests/real/make-ide.sh`: `CODE_SERVER`, `PLAYWRIGHT_CORE`, `CHROMIUM`.
+pub fn ide_part(name: &str) -> PathBuf {
+    static PARTS: OnceLock<Parts> = OnceLock::new();
+    PARTS.get_or_init(|| look(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/make-ide.sh")))[name].clone()
+}
+
+/// The same by `make-runtimes.sh`: `NODE_22`, `GO_1_25`, `JRE_21`, `PYTHON_3_11`, `DOTNET_8_0`, `NGINX`.
 pub fn runtime(name: &str) -> PathBuf {
-    static PARTS: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    let key = name.to_uppercase().replace(['-', '.'], "_");
-    PARTS.get_or_init(|| look("make-runtimes.sh"))[&key].clone()
+    static PARTS: OnceLock<Parts> = OnceLock::new();
+    PARTS.get_or_init(|| look(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/make-runtimes.sh")))[name].clone()
 }
 
-fn look(script: &str) -> BTreeMap<String, PathBuf> {
-    let script = format!("{}/tests/real/{script}", env!("CARGO_MANIFEST_DIR"));
+fn look(script: &str) -> Parts {
     let answer = Command::new(script).arg("--check").output().unwrap();
     assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
     let text = String::from_utf8(answer.stdout).unwrap();

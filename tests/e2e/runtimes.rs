@@ -19,11 +19,11 @@ const WITHIN: Duration = Duration::from_secs(600);
 
 /// Part, runtime, version, where it lies, and what proves that it runs.
 const SHELF: [(&str, &str, &str, &str, &[&str]); 5] = [
-    ("node-22", "node", "22", "node/node-22.tar.gz", &["bin/node", "-e", "process.exit(6 * 7 - 42)"]),
-    ("go-1.25", "go", "1.25", "go/go-1.25.tar.gz", &["bin/go", "version"]),
-    ("jre-21", "java", "21", "java/jdk-21.tar.gz", &["bin/java", "-version"]),
-    ("python-3.11", "python", "3.11", "python/python-3.11.tar.gz", &["bin/python3", "-c", "import json, zlib"]),
-    ("dotnet-8.0", "dotnet", "8.0", "dotnet/dotnet-8.0.tar.gz", &["dotnet", "--list-runtimes"]),
+    ("NODE_22", "node", "22", "node/node-22.tar.gz", &["bin/node", "-e", "process.exit(6 * 7 - 42)"]),
+    ("GO_1_25", "go", "1.25", "go/go-1.25.tar.gz", &["bin/go", "version"]),
+    ("JRE_21", "java", "21", "java/jdk-21.tar.gz", &["bin/java", "-version"]),
+    ("PYTHON_3_11", "python", "3.11", "python/python-3.11.tar.gz", &["bin/python3", "-c", "import json, zlib"]),
+    ("DOTNET_8_0", "dotnet", "8.0", "dotnet/dotnet-8.0.tar.gz", &["dotnet", "--list-runtimes"]),
 ];
 
 /// The bare catalog that other publishers write, and a `.sha256` beside each file.
@@ -112,7 +112,7 @@ impl Nginx {
             root.display()
         )
         .unwrap();
-        let process = Command::new(runtime("nginx"))
+        let process = Command::new(runtime("NGINX"))
             .arg("-p")
             .arg(&prefix)
             .arg("-c")

@@ -30,7 +30,7 @@ use std::{
     },
 };
 
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(in crate::http) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[utoipa::path(get, path = "/metrics", tag = "agent", responses((status = 200, content_type = "application/openmetrics-text", body = String), (status = 401, body = Problem)))]
 pub async fn metrics(State(agent): State<Arc<Agent>>) -> Result<Response, Problem> {
@@ -85,9 +85,8 @@ impl Scrape {
     }
 
     fn agent(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
-        let viewers = self.agent.console_settings.max_viewers.saturating_sub(self.agent.viewers.available_permits());
         let traffic = &self.agent.traffic;
-        sheet.gauge("console_viewers", "Viewers of the console", viewers as u64)?;
+        sheet.gauge("console_viewers", "Viewers of the console", self.agent.viewers.load(Relaxed))?;
         sheet.counter("console_missed_bytes", "Console bytes that slow viewers missed", &self.agent.missed_bytes)?;
         sheet.gauge("http_connections", "Open connections", traffic.open.load(Relaxed))?;
         sheet.counter("http_connections_accepted", "Connections accepted", &traffic.accepted)?;
@@ -132,10 +131,11 @@ fn usage(sheet: &mut Sheet<'_>, usage: &Usage) -> fmt::Result {
     sheet.gauge("network_sent_bytes", "Bytes sent", usage.tx_bytes)
 }
 
-struct Sheet<'a>(DescriptorEncoder<'a>);
+/// Writes metrics by the line.
+pub(in crate::http) struct Sheet<'a>(pub DescriptorEncoder<'a>);
 
 impl Sheet<'_> {
-    fn metric<'s>(
+    pub fn metric<'s>(
         &'s mut self,
         name: &'s str,
         help: &'s str,
@@ -144,11 +144,11 @@ impl Sheet<'_> {
         self.0.encode_descriptor(name, help, None, kind)
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
+    pub fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
         self.metric(name, help, MetricType::Gauge)?.encode_gauge(&value)
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: &AtomicU64) -> fmt::Result {
+    pub fn counter(&mut self, name: &str, help: &str, value: &AtomicU64) -> fmt::Result {
         self.metric(name, help, MetricType::Counter)?.encode_counter::<NoLabelSet, _, u64>(&value.load(Relaxed), None)
     }
 }
