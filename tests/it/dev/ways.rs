@@ -15,7 +15,7 @@ const OWN: &str = "/home/dev/.local/bin:/home/dev/.npm-global/bin:/home/dev/go/b
 fn java() -> Vec<u8> {
     let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     let script = b"#!/bin/sh\necho 'openjdk version \"21.0.1\"' >&2\n";
-    for (name, content) in [("jdk-21/bin/java", &script[..]), ("jdk-21/release", b"JAVA_VERSION=\"21.0.1\"\n")] {
+    for (name, content) in [("jdk-21/bin/java", &script[..]), ("jdk-21/lib/modules", &b"x"[..])] {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o755);
