@@ -47,9 +47,11 @@ $(DENY):
 realparts: ## real game servers, a real player and real runtimes, kept in $ZLH_REALPARTS; a JDK and curl where they are missing
 	command -v javac >/dev/null || tests/real/apt-install.sh openjdk-17-jdk-headless
 	command -v curl >/dev/null || tests/real/apt-install.sh curl
+	tests/real/apt-install.sh zsh fish
 	tests/real/apt-install.sh postgresql
 	tests/real/make-games.sh
 	tests/real/make-runtimes.sh
+	tests/real/make-ide.sh
 
 # In a PID namespace of their own: whatever a test leaves dies with it, and no bug can signal the machine's processes.
 # With failpoints (docs/adr/0006): they do nothing unless a test names one.

@@ -1,7 +1,9 @@
 //! What there is: plain data every room may name. No I/O, no clock, no async.
 pub mod catalog;
 pub mod console;
+pub mod container;
 pub mod crash;
+pub mod dev;
 pub mod doctor;
 pub mod exit;
 pub mod furnishing;
@@ -18,4 +20,5 @@ pub mod refusal;
 pub mod settings;
 pub mod snapshot;
 pub mod time;
+pub mod update;
 pub mod workload;

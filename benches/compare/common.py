@@ -26,9 +26,10 @@ DEB = {  # command: package
     "nginx": "nginx-light", "wrk": "wrk", "websocketd": "websocketd", "tmux": "tmux", "go": "golang-go", "gcc": "gcc",
     "script": "bsdutils", "curl": "curl", "time": "time", "bsdtar": "libarchive-tools", "pigz": "pigz", "igzip": "isal",
     "mkfs.ext4": "e2fsprogs",
+    "script": "bsdutils", "curl": "curl", "redis-server": "redis-server",
 }
 GO_LIBS = ["golang-github-gorilla-websocket-dev", "golang-github-creack-pty-dev"]
-NPM = "pm2@7 express@5 ws@8 node-pty@1"
+NPM = "pm2@7 express@5 ws@8 node-pty@1 http-proxy-middleware@3"
 PIP = ["terminado==0.18.1"]
 APT_INSTALL = str(HERE.parents[1] / "tests/real/apt-install.sh")
 
@@ -45,7 +46,7 @@ def need(*commands):
 
 
 def need_npm():
-    if not (NODE / "node_modules/ws").exists():
+    if not (NODE / "node_modules/http-proxy-middleware").exists():
         NODE.mkdir(exist_ok=True)
         sh(f"cd {NODE} && npm init -y && npm install {NPM} && npm rebuild node-pty --foreground-scripts")
 

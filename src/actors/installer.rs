@@ -56,6 +56,9 @@ use workshop::{Available, Progress, Unmet, Workshop};
 /// Between two tries of a command that came before the first look around was over.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// How long an answer is kept back until what it names is shown.
+const SHOWN_WITHIN: Duration = Duration::from_millis(500);
+
 /// A command was taken; what becomes of it is seen in the operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
@@ -178,6 +181,11 @@ impl Installer {
         self.ask(Command::Cancel(operation)).await
     }
 
+    /// What everybody may see, as it changes.
+    pub fn seen(&self) -> watch::Receiver<Arc<Seen>> {
+        self.seen.subscribe()
+    }
+
     /// What was installed at the last look.
     pub fn present(&self) -> Present {
         self.seen.borrow().present.clone()
@@ -211,7 +219,24 @@ impl Installer {
         self.ask(Command::Do(order, self.by(holder))).await
     }
 
+    /// Answers once the operation can be looked up: who is told an id may ask for it at once.
     async fn ask(&self, command: Command) -> Result<Accepted, Denied> {
+        let accepted = self.told(command).await?;
+        if let Some(id) = &accepted.operation {
+            let mut reader = self.status.reader();
+            let shown = async {
+                let mut now = reader.current();
+                while !now.operations.iter().any(|o| o.id == *id) {
+                    now = reader.past(now.snapshot.revision.0).await;
+                }
+            };
+            // A status that is being restarted shows it later.
+            _ = timeout(SHOWN_WITHIN, shown).await;
+        }
+        Ok(accepted)
+    }
+
+    async fn told(&self, command: Command) -> Result<Accepted, Denied> {
         let within = self.settings.limits.command_timeout;
         let (deadline, mut pace) = (Instant::now() + within, interval(LOOK_AGAIN));
         loop {

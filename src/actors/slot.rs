@@ -38,6 +38,12 @@ impl<M: Message> Slot<M> {
         self.current.borrow().clone()
     }
 
+    /// Resolves once somebody is there: an actor takes a moment to be born.
+    pub async fn filled(&self) {
+        // Cannot fail: the sender lives in `self`.
+        _ = self.current.subscribe().wait_for(Option::is_some).await;
+    }
+
     /// False if nobody is there to read it.
     pub fn cast(&self, message: M) -> bool {
         self.current().is_some_and(|actor| actor.cast(message).is_ok())

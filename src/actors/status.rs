@@ -23,7 +23,7 @@ use crate::{
     },
     policy::{
         installer::InstallPart,
-        status::{Finding, GamePart, Identity, Parts, all_operations, findings, fold, revise, says_the_same},
+        status::{DevPart, Finding, GamePart, Identity, Parts, all_operations, findings, fold, revise, says_the_same},
     },
 };
 use bytes::Bytes;
@@ -102,6 +102,7 @@ struct Shared {
     gauges: Arc<dyn Gauges>,
     interval: Duration,
     game: watch::Sender<GamePart>,
+    dev: watch::Sender<DevPart>,
     install: watch::Sender<InstallPart>,
     published: watch::Sender<Arc<Published>>,
 }
@@ -113,9 +114,9 @@ impl Status {
         let parts = Parts { identity: identity.clone(), game: game.clone(), ..Parts::default() };
         let now = gauges.now();
         let first = with_json(unsent(fold(&parts, now), &parts, &[], now.1))?;
-        let (game, published) = (watch::Sender::new(game), watch::Sender::new(Arc::new(first)));
-        let install = watch::Sender::default();
-        let shared = Shared { identity, gauges, interval, game, install, published };
+        let (game, dev) = (watch::Sender::new(game), watch::Sender::default());
+        let (install, published) = (watch::Sender::default(), watch::Sender::new(Arc::new(first)));
+        let shared = Shared { identity, gauges, interval, game, dev, install, published };
         Ok(Status { slot: Slot::default(), shared: Arc::new(shared) })
     }
 
@@ -126,6 +127,12 @@ impl Status {
     /// The game server's part has changed. Never blocks; only the newest part counts.
     pub fn publish_game(&self, part: GamePart) {
         self.shared.game.send_replace(part);
+        self.slot.cast(Message::Changed);
+    }
+
+    /// As [`Status::publish_game`], for the dev container's part.
+    pub fn publish_dev(&self, part: DevPart) {
+        self.shared.dev.send_replace(part);
         self.slot.cast(Message::Changed);
     }
 
@@ -188,9 +195,10 @@ impl Actor for StatusAggregator {
     type Arguments = ();
 
     async fn pre_start(&self, _: ActorRef<Message>, _: ()) -> Result<State, ActorProcessingErr> {
-        let (game, install) = (self.shared.game.borrow().clone(), self.shared.install.borrow().clone());
+        let (game, dev) = (self.shared.game.borrow().clone(), self.shared.dev.borrow().clone());
+        let install = self.shared.install.borrow().clone();
         let usage = self.shared.published.borrow().snapshot.usage.clone();
-        let parts = Parts { identity: self.shared.identity.clone(), game, install, usage, machine: Vec::new() };
+        let parts = Parts { identity: self.shared.identity.clone(), game, dev, install, usage, machine: Vec::new() };
         Ok(State { parts, tasks: JoinSet::new() })
     }
 
@@ -224,6 +232,7 @@ impl StatusAggregator {
         while state.tasks.try_join_next().is_some() {}
         let before = stage(&state.parts);
         state.parts.take_game(self.shared.game.borrow().clone());
+        state.parts.take_dev(self.shared.dev.borrow().clone());
         state.parts.install = self.shared.install.borrow().clone();
         if stage(&state.parts) != before {
             let (me, usage) = (me.clone(), self.shared.gauges.usage(stage(&state.parts).0));

@@ -1,4 +1,5 @@
 //! Composition root of `zlh agent`: settings, doors to the machine, actors, listener; then it waits to be told to stop.
+mod dev;
 mod furnishing;
 mod gauges;
 mod installing;
@@ -12,13 +13,16 @@ mod world;
 use super::args::AgentArgs;
 use crate::{
     actors::{
+        container::Container,
+        dev_provision::DevProvision,
         game_server::GameServer,
         installer::Installer,
-        root::{Root, actor_rule},
+        root::{Child, Root, actor_rule},
         status::Status,
+        terminal::Terminal,
     },
     config::{self, Origins, Sources},
-    host::{keeper_client::KeeperClient, process},
+    host::{keeper_client::KeeperClient, process, store::StoreError},
     http::{
         agent::{Agent, Build},
         hosts::Hosts,
@@ -31,6 +35,7 @@ use crate::{
     },
     policy::{game_server::command::Leaving, status::Identity},
 };
+use dev::{DevWorld, NoServices, shells::Shells};
 use gauges::MachineGauges;
 use installing::MachineWorkshop;
 use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
@@ -140,19 +145,12 @@ async fn live(settings: Arc<Settings>) -> Result<(), Failure> {
         .await
         .map_err(|e| Failure::Start(format!("cannot listen on {}: {e}", settings.listen)))?;
     let address = listener.local_addr().map_err(cannot("read the listener's address"))?;
-    let Actors { status, game, installer } = actors(&settings)?;
-    let children = vec![status.child(), installer.child(), game.child()];
+    let Actors { status, container, installer, children } = actors(&settings)?;
+    let game = container.game.clone();
     let mut root = Root::spawn(children, actor_rule()).await.map_err(cannot("start the root actor"))?;
     let (drain, drained) = watch::channel(false);
-    let face = Agent::new(
-        status.reader(),
-        Arc::new(game.clone()),
-        Arc::new(installer),
-        &settings,
-        hosts(&settings, address),
-        build(),
-    )
-    .face();
+    let (container, installer) = (Arc::new(container), Arc::new(installer));
+    let face = Agent::new(status.reader(), container, installer, &settings, hosts(&settings, address), build()).face();
     let server = tokio::spawn(serve(listener, face, settings.clone(), drained));
     println!("listening agent http://{address}");
     let broken = tokio::select! {
@@ -170,29 +168,56 @@ async fn live(settings: Arc<Settings>) -> Result<(), Failure> {
     }
 }
 
-/// The concerns of a container, wired to this machine.
+/// Everybody who remembers something, not yet alive.
 struct Actors {
     status: Status,
-    game: GameServer,
+    container: Container,
     installer: Installer,
+    /// In the order they are born.
+    children: Vec<Child>,
 }
 
+/// All concerns of a container, wired to this machine.
 fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     let keeper = KeeperClient::new(world::plan(settings).map_err(cannot("find the program's own file"))?)
         .map_err(cannot("prepare the keeper"))?;
     let gauges = Arc::new(MachineGauges::new(settings, keeper.clone()));
+    let state = cannot("open the agent's state folder");
+    let kind = dev::saved_kind(settings).map_err(&state)?;
     let identity = Identity {
         vmid: settings.vmid,
         instance: InstanceId(uuid::Uuid::new_v4().to_string()),
         agent_version: VERSION.to_owned(),
+        kind,
     };
     let status = Status::new(identity, gauges, settings.status.interval).map_err(cannot("form the first status"))?;
-    let state = cannot("open the agent's state folder");
     let workshop = MachineWorkshop::new(settings.clone()).map_err(&state)?;
     let installer = Installer::new(Arc::new(workshop), settings.clone(), status.clone());
     let world = MachineWorld::new(settings.clone(), keeper, installer.clone()).map_err(&state)?;
     let game = GameServer::new(Arc::new(world), settings.clone(), status.clone());
-    Ok(Actors { status, game, installer })
+    let provision = dev_provision(settings, &status, &installer).map_err(&state)?;
+    let terminal = Terminal::new(Arc::new(Shells::new(settings.clone())), settings.clone());
+    tokio::spawn(tell_shells(installer.clone(), provision.clone()));
+    let children = vec![status.child(), installer.child(), game.child(), provision.child(), terminal.child()];
+    Ok(Actors { status, container: Container::new(game, provision, terminal, kind), installer, children })
+}
+
+fn dev_provision(settings: &Arc<Settings>, status: &Status, installer: &Installer) -> Result<DevProvision, StoreError> {
+    let world = DevWorld::new(settings.clone(), installer.clone(), Arc::new(NoServices))?;
+    let workspace = world.workspace();
+    Ok(DevProvision::new(Arc::new(world), settings.clone(), status.clone(), workspace))
+}
+
+/// Another version behind `current` needs nothing; another runtime does.
+async fn tell_shells(installer: Installer, provision: DevProvision) {
+    let mut seen = installer.seen();
+    let mut known = seen.borrow().present.current.clone();
+    while seen.changed().await.is_ok() {
+        let current = seen.borrow_and_update().present.current.clone();
+        if std::mem::replace(&mut known, current) != known {
+            provision.runtimes_changed();
+        }
+    }
 }
 
 async fn serve(

@@ -243,12 +243,21 @@ pub struct LogsArgs {
 }
 
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct DoctorArgs {
+    #[command(subcommand)]
+    pub of: Option<DoctorVerb>,
     /// The agent's root folder [default: as configured]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
     #[command(flatten)]
     pub settings: SettingsArgs,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum DoctorVerb {
+    /// Ask a gateway (--url) to go a browser's way into a container's IDE, and say where it ends
+    Ide { vmid: u32 },
 }
 
 #[derive(Clone, Debug, Subcommand)]

@@ -9,9 +9,11 @@ use crate::{
     actors::{
         directory::Directory,
         doorkeeper::Doorkeeper,
+        gateway_root::Collectors,
         registry::Registry,
         root::{Child, Root, actor_rule},
         runtime_catalog::RuntimeCatalog,
+        sharing::Sharing,
         statuses::Statuses,
         velocity::Velocity,
     },
@@ -19,7 +21,7 @@ use crate::{
     host::{artifacts::ArtifactServer, database::Database, velocity::Bridge},
     http::{
         agent::Build,
-        gateway::{Gateway, GatewayFace, ide::IdeFace},
+        gateway::{Gateway, GatewayFace, tunnel::TunnelFace},
         server::{self, Traffic, connection::Face},
     },
     model::{
@@ -165,7 +167,7 @@ impl Running {
         let limits = settings.limits.for_server();
         let servers = vec![
             spawn(api, GatewayFace::new(&gateway), &limits, gateway.traffic.clone(), &drained),
-            spawn(ide, IdeFace { gateway: gateway.clone() }, &limits, gateway.ide_traffic.clone(), &drained),
+            spawn(ide, TunnelFace(gateway.tunnel.clone()), &limits, gateway.tunnel.traffic(), &drained),
         ];
         Ok(Running { root, gateway, api: api_at, ide: ide_at, drain, servers })
     }
@@ -188,7 +190,10 @@ impl Running {
 }
 
 fn children(directory: &Directory, statuses: &Statuses, settings: &GatewaySettings) -> Result<Vec<Child>, Failure> {
-    let mut children = vec![directory.child()];
+    let sharing = Sharing::new(settings.redis.clone(), statuses.clone(), directory.watch_servers());
+    let collectors =
+        Collectors::new(directory.watch_servers(), sharing.shards(), statuses.clone(), Arc::new(sharing.clone()));
+    let mut children = vec![directory.child(), sharing.child(), collectors.child()];
     let velocity = &settings.velocity;
     if let (Some(url), Some(file)) = (&velocity.url, &velocity.secret_file) {
         let bridge = Bridge::new(url, file).map_err(cannot("register servers with the proxy"))?;

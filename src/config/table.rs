@@ -42,14 +42,8 @@ impl<S: Clone + Default> Setting<S> {
 }
 
 /// Keys of the contract that later parts bring; files that name them already are not refused.
-pub const LATER: [&str; 6] = [
-    "terminal.linger",
-    "codeserver.port",
-    "codeserver.bind",
-    "backups.keep",
-    "agent.update_mode",
-    "agent.update_interval",
-];
+pub const LATER: [&str; 5] =
+    ["codeserver.port", "codeserver.bind", "backups.keep", "agent.update_mode", "agent.update_interval"];
 
 /// Seconds as a duration.
 const fn s(n: u64) -> Duration {
@@ -115,6 +109,16 @@ static TABLE: &[Setting] = settings! {
     "console.columns", "Width of a new console.", |x| Slot::Count(&mut x.console.columns, 20..=1000);
     "console.rows", "Height of a new console.", |x| Slot::Count(&mut x.console.rows, 5..=1000);
 
+    "terminal.linger", "How long a dev shell lives on after its last viewer left.", |x| Slot::Time(&mut x.terminal.linger, Duration::ZERO..=DAY);
+    "terminal.max_sessions", "Shell sessions of a dev container at a time.", |x| Slot::Count(&mut x.terminal.max_sessions, 1..=1000);
+    "terminal.scrollback_bytes", "Output kept on disk per shell session.", |x| Slot::Size(&mut x.terminal.scrollback_bytes, 64 << 10..=1 << 30);
+    "terminal.columns", "Width of a shell's terminal until a viewer says its own.", |x| Slot::Count(&mut x.terminal.columns, 20..=1000);
+    "terminal.rows", "Height of a shell's terminal until a viewer says its own.", |x| Slot::Count(&mut x.terminal.rows, 5..=1000);
+
+    "dev.provision_within", "Longest time the set-up of a dev container may take, installs included.", |x| Slot::Time(&mut x.dev.provision_within, s(1)..=DAY);
+    "dev.max_processes", "Processes and threads each shell, and the editor, may have.", |x| Slot::Count(&mut x.dev.max_processes, 16..=4_194_304);
+    "dev.repair_entries", "Files and folders of the workspace whose owner is looked at during the set-up.", |x| Slot::Count(&mut x.dev.repair_entries, 1..=1_000_000_000);
+
     "game.user", "Account games run as when the agent is root; created if missing.", |x| Slot::Account(&mut x.game.user);
     "game.max_processes", "Processes and threads a server may have.", |x| Slot::Count(&mut x.game.max_processes, 16..=4_194_304);
     "game.min_disk_free_bytes", "Less free space than this where the server lies: no start.", |x| Slot::Size(&mut x.game.min_disk_free_bytes, 0..=1 << 50);
@@ -125,7 +129,7 @@ static TABLE: &[Setting] = settings! {
     "install.max_entries", "Names one archive may hold.", |x| Slot::Count(&mut x.install.max_entries, 1..=10_000_000);
     "install.max_bytes", "Size of one archive once it is unpacked.", |x| Slot::Size(&mut x.install.max_bytes, 1 << 20..=1 << 42);
     "install.max_ratio", "Unpacked bytes for each packed one, once 64 MiB are unpacked.", |x| Slot::Count(&mut x.install.max_ratio, 2..=100_000);
-    "install.max_path_bytes", "Longest path in an archive.", |x| Slot::Size(&mut x.install.max_path_bytes, 64..=4096);
+    "install.max_path_bytes", "Longest path in an archive.", |x| Slot::Size(&mut x.install.max_path_bytes, 32..=4096);
     "install.max_path_levels", "Folders in folders in an archive.", |x| Slot::Count(&mut x.install.max_path_levels, 2..=256);
     "install.max_download_bytes", "Largest file that is fetched.", |x| Slot::Size(&mut x.install.max_download_bytes, 1 << 20..=1 << 42);
     "install.decoder_bytes", "Memory that unpacking .tar.xz or .tar.zst may ask for.", |x| Slot::Size(&mut x.install.decoder_bytes, 1 << 20..=2 << 30);
@@ -220,6 +224,7 @@ mod tests {
                 "33",
                 "2MiB",
                 "512KiB",
+                "1KiB",
                 "0.05",
                 "/x",
                 "127.0.0.1:9",

@@ -3,6 +3,8 @@
 //! `/etc/passwd` and `/etc/group` are read here and not by libc, whose lookups load plugins: they crash a static program
 //! (docs/adr/0007). Lines are understood as nss_files(5) does: the first of two entries counts; comments, NIS entries
 //! (`+`, `-`) and what cannot be read are passed over.
+pub mod person;
+
 use nix::unistd::{Gid, Uid, getegid, geteuid, setfsgid, setfsuid};
 use std::{
     fs::File,

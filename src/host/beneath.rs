@@ -175,7 +175,7 @@ mod tests {
         let beneath = Beneath::open(inside.path(), &accounts::own().unwrap()).unwrap();
         let write = |path: &str| beneath.replace(path, Mode::from_bits_truncate(0o644), |f| f.write_all(b"x"));
         for path in ["way/secret", "file", "../secret", "/etc/passwd", "a/../../secret"] {
-            assert!(beneath.file(path).is_err(), "{path}");
+            assert!(!matches!(beneath.file(path), Ok(Some(_))), "{path}");
         }
         for path in ["way/new", "../new", "a/../../new", "", "a/", ".."] {
             assert!(write(path).is_err(), "{path}");

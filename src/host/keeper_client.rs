@@ -96,11 +96,11 @@ impl Plan {
     }
 
     fn keeper_dir(&self) -> PathBuf {
-        self.root.join("run/zlh/k").join(&self.name)
+        keeper_dir(&self.root, &self.name)
     }
 
     fn log_dir(&self) -> PathBuf {
-        self.root.join("opt/zlh-agent/state/console").join(&self.name)
+        console_dir(&self.root, &self.name)
     }
 
     /// Two agents with different roots may share one cgroup tree, and must not share groups.
@@ -112,6 +112,16 @@ impl Plan {
             }
         }
     }
+}
+
+/// Where the keeper of this workload has its socket, lock and state.
+pub fn keeper_dir(root: &Path, name: &str) -> PathBuf {
+    root.join("run/zlh/k").join(name)
+}
+
+/// Where the workload's console is kept.
+pub fn console_dir(root: &Path, name: &str) -> PathBuf {
+    root.join("opt/zlh-agent/state/console").join(name)
 }
 
 /// Implements [`Keeping`] with real keepers; clones are the same hold. When the last one is dropped the connection is

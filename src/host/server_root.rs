@@ -1,5 +1,6 @@
 //! Making a server root ready: account, folders, space, what the game needs, and whether its account gets there.
 mod folders;
+pub(super) use folders::open_root as open_folder;
 mod reach;
 
 use super::{accounts, accounts::Account, find};

@@ -20,7 +20,7 @@ mod version;
 use super::{
     auth::{Access, Gate},
     hosts::Hosts,
-    problem::{self, Code},
+    problem::{self, Code, Problem},
     server::{
         Traffic,
         connection::{Answer, Connection, Face},
@@ -28,7 +28,10 @@ use super::{
 };
 use crate::{
     actors::status::StatusReader,
-    model::settings::{self, Limits},
+    model::{
+        container::Kind,
+        settings::{self, Limits},
+    },
 };
 use axum::{
     Router,
@@ -39,7 +42,7 @@ use axum::{
     response::IntoResponse,
     routing::{MethodRouter, delete, get, post},
 };
-use backend::{ConsoleLog, GameCommands, RuntimeCommands};
+use backend::{GameCommands, RuntimeCommands};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use std::{
@@ -55,15 +58,22 @@ pub struct Route {
     pub access: Access,
     pub method: Method,
     pub path: &'static str,
+    /// Only containers of this kind have it.
+    pub needs: Option<Kind>,
     handler: fn() -> MethodRouter<Arc<Agent>>,
 }
 
 const fn open(method: Method, path: &'static str, handler: fn() -> MethodRouter<Arc<Agent>>) -> Route {
-    Route { access: Access::Open, method, path, handler }
+    Route { access: Access::Open, method, path, needs: None, handler }
 }
 
 const fn bearer(method: Method, path: &'static str, handler: fn() -> MethodRouter<Arc<Agent>>) -> Route {
-    Route { access: Access::Bearer, method, path, handler }
+    Route { access: Access::Bearer, method, path, needs: None, handler }
+}
+
+/// For game servers only.
+const fn game(method: Method, path: &'static str, handler: fn() -> MethodRouter<Arc<Agent>>) -> Route {
+    Route { access: Access::Bearer, method, path, needs: Some(Kind::Game), handler }
 }
 
 pub const ROUTES: &[Route] = &[
@@ -75,10 +85,10 @@ pub const ROUTES: &[Route] = &[
     bearer(Method::GET, "/metrics", || get(metrics::metrics)),
     bearer(Method::GET, "/openapi.json", || get(openapi::document)),
     bearer(Method::POST, "/config", || post(config::configure)),
-    bearer(Method::POST, "/start", || post(power::start)),
-    bearer(Method::POST, "/restart", || post(power::restart)),
-    bearer(Method::POST, "/stop", || post(power::stop)),
-    bearer(Method::POST, "/kill", || post(power::kill)),
+    game(Method::POST, "/start", || post(power::start)),
+    game(Method::POST, "/restart", || post(power::restart)),
+    game(Method::POST, "/stop", || post(power::stop)),
+    game(Method::POST, "/kill", || post(power::kill)),
     bearer(Method::GET, "/operations", || get(operations::list)),
     bearer(Method::GET, "/operations/{id}", || get(operations::one)),
     bearer(Method::DELETE, "/operations/{id}", || delete(runtimes::cancel)),
@@ -92,9 +102,9 @@ pub const ROUTES: &[Route] = &[
     bearer(Method::POST, "/dev/runtimes/{runtime}/repair", || post(runtimes::repair)),
     bearer(Method::GET, "/crashes", || get(crashes::list)),
     bearer(Method::GET, "/crashes/{id}", || get(crashes::one)),
-    bearer(Method::GET, "/game/players", || get(game::players)),
+    game(Method::GET, "/game/players", || get(game::players)),
     bearer(Method::GET, "/console/log", || get(console::log::log)),
-    bearer(Method::POST, "/console/command", || post(console::command::command)),
+    game(Method::POST, "/console/command", || post(console::command::command)),
     bearer(Method::GET, "/console/stream", || get(console::stream)),
 ];
 
@@ -114,7 +124,6 @@ pub struct Build {
 pub struct Agent {
     pub status: StatusReader,
     pub game: Arc<dyn GameCommands>,
-    pub console: Arc<dyn ConsoleLog>,
     pub runtimes: Arc<dyn RuntimeCommands>,
     pub gate: Gate,
     pub hosts: Hosts,
@@ -124,8 +133,10 @@ pub struct Agent {
     /// Period of the SSE heartbeat.
     pub interval: Duration,
     pub traffic: Arc<Traffic>,
-    /// Free places for console viewers.
-    pub viewers: Arc<Semaphore>,
+    /// Free places for viewers of a console that does not count them itself.
+    pub places: Arc<Semaphore>,
+    /// Viewers of all consoles.
+    pub viewers: AtomicU64,
     /// Console bytes that viewers missed because they were no longer kept.
     pub missed_bytes: AtomicU64,
 }
@@ -141,7 +152,6 @@ impl Agent {
     ) -> Agent {
         Agent {
             status,
-            console: game.console(),
             game,
             runtimes,
             gate: Gate::new(settings.token.as_ref()),
@@ -151,7 +161,8 @@ impl Agent {
             console_settings: settings.console.clone(),
             interval: settings.status.interval,
             traffic: Arc::new(Traffic::default()),
-            viewers: Arc::new(Semaphore::new(settings.console.max_viewers)),
+            places: Arc::new(Semaphore::new(settings.console.max_viewers)),
+            viewers: AtomicU64::new(0),
             missed_bytes: AtomicU64::new(0),
         }
     }
@@ -159,7 +170,7 @@ impl Agent {
     pub fn face(self) -> AgentFace {
         let agent = Arc::new(self);
         let router = ROUTES.iter().fold(Router::new(), |router, route| {
-            let handler = (route.handler)();
+            let handler = of_kind(&agent, route.needs, (route.handler)());
             router.route(
                 route.path,
                 match route.access {
@@ -170,6 +181,18 @@ impl Agent {
         });
         AgentFace { router: router.with_state(agent.clone()), agent }
     }
+}
+
+/// The handler, reached only in a container that has such a thing.
+fn of_kind(agent: &Arc<Agent>, needs: Option<Kind>, handler: MethodRouter<Arc<Agent>>) -> MethodRouter<Arc<Agent>> {
+    let Some(kind) = needs else { return handler };
+    let require = move |State(agent): State<Arc<Agent>>, request: Request, next: Next| async move {
+        match agent.game.admits(kind) {
+            Ok(()) => next.run(request).await,
+            Err(denied) => Problem::from(denied).into_response(),
+        }
+    };
+    handler.layer(middleware::from_fn_with_state(agent.clone(), require))
 }
 
 async fn require_bearer(State(agent): State<Arc<Agent>>, request: Request, next: Next) -> super::Response {

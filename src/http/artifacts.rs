@@ -7,7 +7,7 @@ mod listing;
 
 use super::{
     Response,
-    problem::{self, Code},
+    problem::Code,
     server::{
         Traffic,
         connection::{Answer, Connection, Face},
@@ -96,7 +96,9 @@ impl ArtifactsFace {
             Ok(response) => response.map(Body::new),
             Err(never) => match never {},
         };
-        let response = problem::dress(response);
+        if response.status() == StatusCode::NOT_FOUND {
+            return missing(); // it went away since it was looked at
+        }
         // Catalogs change in place; files of a version never do, but a cache shall ask rather than believe.
         with(with(response, header::CACHE_CONTROL, "no-cache"), header::X_CONTENT_TYPE_OPTIONS, "nosniff")
     }

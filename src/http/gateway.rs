@@ -6,6 +6,7 @@ mod catalog;
 mod console;
 pub mod cookies;
 mod dev;
+mod doctor;
 pub mod door;
 pub mod forward;
 mod health;
@@ -19,6 +20,7 @@ mod routes;
 mod servers;
 mod session;
 mod status;
+pub mod tunnel;
 pub mod upstream;
 
 pub use routes::{ROUTES, Route};
@@ -45,8 +47,10 @@ use axum::{
 };
 use futures_util::FutureExt;
 use hyper::body::Incoming;
+use ide::IdeDoors;
 use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tower::ServiceExt;
+use tunnel::{Origin, Tunnel};
 use upstream::Upstream;
 
 /// Everything a handler may read or ask.
@@ -63,7 +67,8 @@ pub struct Gateway {
     pub limits: Limits,
     pub build: Build,
     pub traffic: Arc<Traffic>,
-    pub ide_traffic: Arc<Traffic>,
+    /// The way into browser IDEs, which has a listener of its own.
+    pub tunnel: Arc<Tunnel>,
 }
 
 impl Gateway {
@@ -76,7 +81,10 @@ impl Gateway {
         ide_at: SocketAddr,
         build: Build,
     ) -> Gateway {
+        let doors = IdeDoors::new(doorkeeper.clone(), statuses.clone());
+        let origin = Origin::new(&settings, ide_at.port());
         Gateway {
+            tunnel: Arc::new(Tunnel::new(Arc::new(doors), &settings.tunnel, origin)),
             doorkeeper,
             registry,
             catalog,
@@ -87,7 +95,6 @@ impl Gateway {
             settings,
             build,
             traffic: Arc::default(),
-            ide_traffic: Arc::default(),
         }
     }
 

@@ -91,7 +91,7 @@ fn host_header(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 }
 
 /// Host without port and brackets; `None` for anything that is more or less than that (user info, a path, nothing).
-fn host_of(authority: &str) -> Option<&str> {
+pub(crate) fn host_of(authority: &str) -> Option<&str> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?,
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
@@ -102,7 +102,7 @@ fn host_of(authority: &str) -> Option<&str> {
 }
 
 /// Compared as parsed authorities, never by prefix: `http://agent.evil.example` is not `http://agent`.
-fn is_of(origin: &str, host: &str) -> bool {
+pub(crate) fn is_of(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let default = match scheme {
         "http" => 80,

@@ -45,17 +45,22 @@ codes! {
     MALFORMED_QUERY BAD_REQUEST "malformed_query": "A query parameter is unknown or has a wrong value", "Correct the parameter that `detail` names.";
     INVALID_COMMAND BAD_REQUEST "invalid_command": "Not a console command", "Send one line without control characters, within the limit.";
     HOST_MISSING BAD_REQUEST "host_missing": "The Host header is missing or repeated", "Send exactly one Host header.";
+    INVALID_SESSION BAD_REQUEST "invalid_session": "Not a name of a shell session", "Use 1 to 32 lower-case letters, digits and -, beginning with a letter or digit.";
     UNAUTHORIZED UNAUTHORIZED "unauthorized": "A valid bearer token is needed", "Send `Authorization: Bearer <token>` with this agent's token.";
+    IDE_LOGIN UNAUTHORIZED "ide_login": "This IDE is not open to you now", "Open it again from the portal: the session has ended, or this is another container's.";
+    IDE_TOKEN UNAUTHORIZED "ide_token": "The link to this IDE is used up", "Open the IDE again from the portal: a link works once, for five minutes, for one container.";
     WRONG_CREDENTIALS UNAUTHORIZED "wrong_credentials": "Name or password is wrong", "Try again; after some tries only slowly.";
     HOST_NOT_ALLOWED FORBIDDEN "host_not_allowed": "This agent is not known by that name", "Use one of its own names or addresses, or add the name to `allowed_hosts`.";
     FOREIGN_ORIGIN FORBIDDEN "foreign_origin": "Another site's page may not do this", "Call from a page of the same origin, or from a program that sends no Origin.";
     NOT_ALLOWED FORBIDDEN "not_allowed": "Only an administrator may do this", "Ask one.";
     WRONG_SCOPE FORBIDDEN "wrong_scope": "The token was not made for this", "Use a token with the scope that `detail` names, or log in.";
     WRONG_AUDIENCE FORBIDDEN "wrong_audience": "The token is for another part of the gateway", "Use one made for this audience.";
+    IDE_PATH FORBIDDEN "ide_path": "The IDE may not be asked for this path", "Use a path without `..`; open ports as `/proxy/<port>/`, 1024 to 65535.";
     IDE_DENIED FORBIDDEN "ide_denied": "This opens no IDE", "Open the IDE from the portal again.";
     NOT_FOUND NOT_FOUND "not_found": "There is nothing at this path", "See `/openapi.json` for the paths there are.";
     NO_SUCH_OPERATION NOT_FOUND "no_such_operation": "No operation has this id", "List `/operations`; old ones are forgotten.";
     NO_SUCH_CRASH NOT_FOUND "no_such_crash": "No crash report has this id", "List `/crashes`; old ones are forgotten.";
+    NO_SUCH_SESSION NOT_FOUND "no_such_session": "No shell session has this name", "Attach to it, which starts one.";
     PLAYERS_UNKNOWN NOT_FOUND "players_unknown": "This game does not tell who plays", "Nothing; the game's protocol has no such question.";
     NO_SUCH_SERVER NOT_FOUND "no_such_server": "There is no server with this number", "List `/api/servers`; only your own are there.";
     NO_SUCH_USER NOT_FOUND "no_such_user": "There is no user of this name", "List `/api/users`.";
@@ -65,7 +70,8 @@ codes! {
     REQUEST_TIMEOUT REQUEST_TIMEOUT "request_timeout": "The body did not arrive in time", "Send the body without pauses.";
     NO_CONFIG CONFLICT "no_config": "Nothing is configured yet", "POST a configuration to `/config` first.";
     NOT_A_GAME CONFLICT "not_a_game": "This container is not a game server", "Dev containers have no start, stop and restart.";
-    NOT_A_DEV_CONTAINER CONFLICT "not_a_dev_container": "This container is not a dev container", "Games have no IDE, workspace or runtimes.";
+    NOT_A_DEV_CONTAINER CONFLICT "not_a_dev_container": "This container is no dev container", "Only dev containers have shells, runtimes and an editor.";
+    NOT_PROVISIONED CONFLICT "not_provisioned": "The dev container is not set up yet", "Follow `installStep` in `/status`; if it says error, POST `/config` again.";
     EXISTS CONFLICT "exists": "There is one of that name or number already", "Choose another, or change that one.";
     OWNS_SERVERS CONFLICT "owns_servers": "This person owns servers", "Give them to somebody else first.";
     KEY_AT_WORK CONFLICT "idempotency_key_at_work": "The first request with this Idempotency-Key is still being answered", "Try again after `retryAfterMs`.";
@@ -80,22 +86,28 @@ codes! {
     KEY_REUSED UNPROCESSABLE_ENTITY "idempotency_key_reused": "This Idempotency-Key came with another request", "Make a new key for each new request.";
     UPGRADE_REQUIRED UPGRADE_REQUIRED "upgrade_required": "This path speaks WebSocket only", "Send a WebSocket handshake, version 13.";
     TOO_MANY_VIEWERS TOO_MANY_REQUESTS "too_many_viewers": "This console has as many viewers as it may", "Close one, or raise `console.max_viewers`.";
+    TOO_MANY_SESSIONS TOO_MANY_REQUESTS "too_many_sessions": "There are as many shell sessions as there may be", "End one, or raise `terminal.max_sessions`.";
     TOO_MANY_LOGINS TOO_MANY_REQUESTS "too_many_logins": "Too many tries to log in", "Try again after `retryAfterMs`.";
     TOO_MANY_REQUESTS TOO_MANY_REQUESTS "too_many_requests": "You ask more often than you may", "Try again after `retryAfterMs`.";
     TOO_MANY_STREAMS TOO_MANY_REQUESTS "too_many_streams": "You have as many event streams and consoles open as you may", "Close one, or raise `requests.streams_per_user`.";
     TOO_MANY_OPERATIONS TOO_MANY_REQUESTS "too_many_operations": "As many orders wait as may", "Wait until some have ended, or raise `install.queue`.";
     INTERNAL INTERNAL_SERVER_ERROR "internal": "The agent made a mistake", "Look into the agent's log; report it with what you did.";
     OPERATION_FAILED INTERNAL_SERVER_ERROR "operation_failed": "The operation waited for has failed", "See `detail` and `/operations/{id}`.";
+    IDE_UNREACHABLE BAD_GATEWAY "ide_unreachable": "The IDE does not run", "Start it, or look at the container's status.";
+    IDE_BROKE BAD_GATEWAY "ide_broke": "The IDE broke off its answer", "Try again; if it stays, restart the IDE.";
     AGENT_UNREACHABLE BAD_GATEWAY "agent_unreachable": "The server's agent cannot be reached", "Is its container running? Is the address in the registry right?";
     AGENT_BROKE_OFF BAD_GATEWAY "agent_broke_off": "The server's agent ended the connection without an answer", "Try again; its log says why.";
     BUSY SERVICE_UNAVAILABLE "busy": "The agent did not answer in time", "Try again after `retryAfterMs`.";
     RESTARTING SERVICE_UNAVAILABLE "restarting": "This part of the agent is being restarted", "Try again after `retryAfterMs`.";
+    CATALOG_UNAVAILABLE SERVICE_UNAVAILABLE "catalog_unavailable": "What can be installed cannot be found out now", "See `detail`; try again when the artifact server answers.";
+    NO_SHELL SERVICE_UNAVAILABLE "no_shell": "A shell could not be started", "See `detail`; the agent's log has more.";
     RECOVERING SERVICE_UNAVAILABLE "recovering": "The agent is finding out what still runs", "Try again after `retryAfterMs`.";
     SHUTTING_DOWN SERVICE_UNAVAILABLE "shutting_down": "The agent is going down", "Try again once it is back.";
     NO_STATUS SERVICE_UNAVAILABLE "no_status": "Nothing is known of this server yet", "Try again after `retryAfterMs`; its agent was not heard since the gateway started.";
     NO_CATALOG SERVICE_UNAVAILABLE "no_catalog": "The artifact server's catalog cannot be read", "Is `artifacts_url` right, and the server up?";
     DATABASE_UNAVAILABLE SERVICE_UNAVAILABLE "database_unavailable": "The gateway's database does not answer", "Try again after `retryAfterMs`.";
     TOO_MANY_CONNECTIONS SERVICE_UNAVAILABLE "too_many_connections": "This agent has as many connections as it may", "Close some, or raise `limits.connections`.";
+    IDE_TIMEOUT GATEWAY_TIMEOUT "ide_timeout": "The IDE did not answer in time", "Try again; if it stays, restart the IDE.";
     AGENT_TIMEOUT GATEWAY_TIMEOUT "agent_timeout": "The server's agent did not answer in time", "Try again; if it stays so, look at its machine.";
 }
 
@@ -205,6 +217,8 @@ impl From<Code> for Problem {
 
 /// Time after which a caller may try again when the agent itself was in the way.
 const RETRY: Duration = Duration::from_secs(1);
+/// The same when all places are taken: people leave slowly.
+const FULL_RETRY: Duration = Duration::from_secs(5);
 
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Problem {
@@ -218,7 +232,8 @@ impl From<Denied> for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Problem {
-        let mut problem = Problem::from(Code::named(refusal.code()).unwrap_or(Code::INTERNAL));
+        let code = Code::named(refusal.code()).unwrap_or(Code::INTERNAL);
+        let mut problem = Problem::from(code);
         match refusal {
             Refusal::OperationInProgress { holder, kind, deadline_at } => {
                 let kind = serde_json::to_value(kind).ok().and_then(|v| v.as_str().map(str::to_owned));
@@ -232,6 +247,11 @@ impl From<Refusal> for Problem {
                 problem.0.detail = format!("{field}: {detail}");
                 problem.0.field = Some(field);
                 problem
+            }
+            Refusal::CatalogUnavailable { detail } => code.because(detail).retry_after(RETRY),
+            Refusal::InvalidSession { detail } | Refusal::NoShell { detail } => code.because(detail),
+            Refusal::TooManySessions { limit } | Refusal::TooManyViewers { limit } => {
+                problem.limit(limit).retry_after(FULL_RETRY)
             }
             Refusal::NotInstalled { what, installed } => {
                 let installed = if installed.is_empty() { "none".into() } else { installed.join(", ") };
@@ -252,6 +272,7 @@ impl From<Refusal> for Problem {
             Refusal::NotCancellable { operation } => problem.operation(operation),
             Refusal::Recovering | Refusal::ShuttingDown => problem.retry_after(RETRY),
             Refusal::NoConfig | Refusal::NotAGame | Refusal::NotRunning => problem,
+            Refusal::NotADevContainer | Refusal::NotProvisioned | Refusal::NoSuchSession => problem,
         }
     }
 }

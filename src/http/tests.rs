@@ -2,7 +2,7 @@
 use super::{
     agent::{
         Agent, Build,
-        backend::{ConsoleLog, GameCommands, Ordered, RuntimeCommands, Verdict},
+        backend::{ConsoleLog, GameCommands, KeptOutput, Ordered, RuntimeCommands, Verdict},
     },
     hosts::Hosts,
     server::{self, Traffic},
@@ -16,11 +16,13 @@ use crate::{
     model::{
         catalog::Digest,
         console::{Epoch, LogRange, News},
+        container::Kind,
         crash::{Classification, Confidence, CrashReport, Retry, Verdict as CrashVerdict},
         ids::{InstanceId, OperationId, Revision, RunId},
         install::{Family, Tree, User, Wanted},
         operation::{Operation, OperationKind, OperationState},
         phase::State,
+        refusal::Refusal,
         settings::{Secret, Settings},
         snapshot::{Players, Snapshot},
         time::{BootTime, WallTime},
@@ -46,6 +48,7 @@ pub struct Fixture {
     pub status: watch::Sender<Arc<Published>>,
     pub verdict: watch::Sender<Verdict>,
     pub players: watch::Sender<Option<Players>>,
+    pub kind: watch::Sender<Kind>,
     /// What the installer answers to every order.
     pub ordered: watch::Sender<Ordered>,
     /// `verb argument` of each call the game got.
@@ -70,6 +73,7 @@ impl Fixture {
         let verdict =
             watch::Sender::new(Ok(Accepted { operation: Some(OperationId("op-1".into())), state: State::Starting }));
         let players = watch::Sender::new(None);
+        let kind = watch::Sender::new(Kind::Game);
         let ordered = watch::Sender::new(Ok(installer::Accepted { operation: Some(OperationId("op-2".into())) }));
         let runtimes = ScriptedRuntimes { verdict: ordered.subscribe(), calls: calls_in.clone() };
         let game = ScriptedGame {
@@ -77,6 +81,7 @@ impl Fixture {
             players: players.subscribe(),
             calls: calls_in,
             console: console.clone(),
+            kind: kind.subscribe(),
         };
         let build = Build { version: "v0.1.0".into(), commit: "abc123".into() };
         let reader = StatusReader::new(status.subscribe());
@@ -90,7 +95,7 @@ impl Fixture {
         let server = tokio::spawn(async move {
             server::serve(listener, face, &settings.limits, counted, async move { drop(stopped.await) }).await
         });
-        Fixture { addr, status, verdict, players, ordered, calls, console, traffic, shutdown, server }
+        Fixture { addr, status, verdict, players, kind, ordered, calls, console, traffic, shutdown, server }
     }
 
     /// Publishes the next revision after `change`.
@@ -257,6 +262,7 @@ struct ScriptedGame {
     players: watch::Receiver<Option<Players>>,
     calls: mpsc::UnboundedSender<String>,
     console: Arc<MemoryLog>,
+    kind: watch::Receiver<Kind>,
 }
 
 impl ScriptedGame {
@@ -290,8 +296,21 @@ impl GameCommands for ScriptedGame {
         let players = self.players.borrow().clone();
         self.called("players".into()).map(|verdict| verdict.map(|_| players)).boxed()
     }
-    fn console(&self) -> Arc<dyn ConsoleLog> {
-        self.console.clone()
+    fn admits(&self, needed: Kind) -> Result<(), Denied> {
+        match *self.kind.borrow() == needed {
+            true => Ok(()),
+            false => Err(Denied::Refused(Refusal::NotAGame)),
+        }
+    }
+    fn attach(&self, session: Option<String>) -> BoxFuture<'_, Result<Arc<dyn ConsoleLog>, Denied>> {
+        let console: Arc<dyn ConsoleLog> = self.console.clone();
+        match session {
+            None => ready(Ok(console)).boxed(),
+            Some(name) => self.called(format!("attach {name}")).map(|verdict| verdict.map(|_| console)).boxed(),
+        }
+    }
+    fn kept(&self, _: Option<&str>) -> Result<Arc<dyn KeptOutput>, Denied> {
+        Ok(self.console.clone())
     }
 }
 
@@ -423,7 +442,7 @@ impl Held {
     }
 }
 
-impl ConsoleLog for MemoryLog {
+impl KeptOutput for MemoryLog {
     fn range(&self) -> LogRange {
         self.held.borrow().range()
     }
@@ -434,6 +453,9 @@ impl ConsoleLog for MemoryLog {
         let bytes = Bytes::copy_from_slice(&rest[..rest.len().min(max)]);
         ready(Ok(Chunk { from, bytes })).boxed()
     }
+}
+
+impl ConsoleLog for MemoryLog {
     fn news(&self) -> watch::Receiver<News> {
         self.news.subscribe()
     }
@@ -455,6 +477,9 @@ impl ConsoleLog for MemoryLog {
     }
     fn size(&self) -> (u16, u16) {
         *self.size.borrow()
+    }
+    fn counts_viewers(&self) -> bool {
+        false
     }
 }
 

@@ -9,7 +9,7 @@ mod names;
 pub mod paths;
 mod runtime;
 
-pub use agent_manifest::{AgentBuild, AgentManifest, PLATFORM};
+pub use agent_manifest::{AGENTS, AgentBuild, AgentManifest, PLATFORM};
 pub use archive_entry::{ArchiveEntry, EntryKind};
 pub use digest::{Digest, NotADigest};
 pub use names::{ArtifactPath, NotAName, id, version};

@@ -9,6 +9,22 @@ pub enum Refusal {
     NoConfig,
     /// The container is a dev container.
     NotAGame,
+    /// The container is a game server.
+    NotADevContainer,
+    /// The account or the workspace of the dev container is not there yet.
+    NotProvisioned,
+    /// What can be installed cannot be found out now, and what was asked for is not installed.
+    CatalogUnavailable { detail: String },
+    /// A session name that could not be a folder's.
+    InvalidSession { detail: String },
+    /// No shell of this name lives.
+    NoSuchSession,
+    /// As many shell sessions as there may be.
+    TooManySessions { limit: usize },
+    /// As many viewers of one console as there may be.
+    TooManyViewers { limit: usize },
+    /// The shell of a session could not be started.
+    NoShell { detail: String },
     /// Another operation holds the lock.
     OperationInProgress { holder: OperationId, kind: OperationKind, deadline_at: WallTime },
     /// The workload's process is not up.
@@ -37,6 +53,14 @@ impl Refusal {
         match self {
             Refusal::NoConfig => "no_config",
             Refusal::NotAGame => "not_a_game",
+            Refusal::NotADevContainer => "not_a_dev_container",
+            Refusal::NotProvisioned => "not_provisioned",
+            Refusal::CatalogUnavailable { .. } => "catalog_unavailable",
+            Refusal::InvalidSession { .. } => "invalid_session",
+            Refusal::NoSuchSession => "no_such_session",
+            Refusal::TooManySessions { .. } => "too_many_sessions",
+            Refusal::TooManyViewers { .. } => "too_many_viewers",
+            Refusal::NoShell { .. } => "no_shell",
             Refusal::OperationInProgress { .. } => "operation_in_progress",
             Refusal::NotRunning => "not_running",
             Refusal::Unusable { .. } => "unusable",
@@ -53,11 +77,16 @@ impl Refusal {
     /// HTTP status that belongs to the code.
     pub fn status(&self) -> u16 {
         match self {
+            Refusal::InvalidSession { .. } => 400,
+            Refusal::NoSuchSession => 404,
             Refusal::NoConfig | Refusal::NotAGame | Refusal::OperationInProgress { .. } | Refusal::NotRunning => 409,
+            Refusal::NotADevContainer | Refusal::NotProvisioned => 409,
             Refusal::NoPrevious { .. } | Refusal::InUse { .. } | Refusal::NotCancellable { .. } => 409,
             Refusal::NotInstalled { .. } => 404,
             Refusal::Unusable { .. } => 422,
+            Refusal::TooManySessions { .. } | Refusal::TooManyViewers { .. } => 429,
             Refusal::TooManyOperations { .. } => 429,
+            Refusal::CatalogUnavailable { .. } | Refusal::NoShell { .. } => 503,
             Refusal::Recovering | Refusal::ShuttingDown => 503,
         }
     }

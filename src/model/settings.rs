@@ -37,7 +37,9 @@ pub struct Settings {
     pub ready: Ready,
     pub hang: Hang,
     pub console: Console,
+    pub terminal: Terminal,
     pub game: Game,
+    pub dev: Dev,
     pub install: Install,
     pub limits: Limits,
     pub status: Status,
@@ -105,6 +107,29 @@ pub struct Console {
     pub page_bytes: usize,
     pub columns: u16,
     pub rows: u16,
+}
+
+/// Shell sessions of a dev container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terminal {
+    /// How long a shell lives on after its last viewer left.
+    pub linger: Duration,
+    pub max_sessions: usize,
+    /// Bytes of output kept per session.
+    pub scrollback_bytes: u64,
+    /// Size of a terminal until a viewer says how large its own is.
+    pub columns: u16,
+    pub rows: u16,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dev {
+    /// Longest time the whole set-up may take.
+    pub provision_within: Duration,
+    /// pids limit of each shell and of the editor.
+    pub max_processes: u32,
+    /// Files and folders of the workspace whose owner is looked at.
+    pub repair_entries: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -271,6 +296,8 @@ impl Default for Settings {
                 columns: 200,
                 rows: 24,
             },
+            terminal: Terminal { linger: s(60), max_sessions: 16, scrollback_bytes: 1 << 20, columns: 80, rows: 24 },
+            dev: Dev { provision_within: s(1800), max_processes: 4096, repair_entries: 2_000_000 },
             game: Game {
                 user: "game".into(),
                 max_processes: 4096,

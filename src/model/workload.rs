@@ -37,6 +37,31 @@ pub struct WorkloadSpec {
     pub dump_signal: Option<i32>,
 }
 
+impl WorkloadSpec {
+    /// A program that is no game: nothing to prove, to judge or to type. `name` is for messages.
+    pub fn plain(name: &str, argv: Vec<String>, cwd: PathBuf, env: BTreeMap<String, String>) -> WorkloadSpec {
+        WorkloadSpec {
+            game: name.to_owned(),
+            variant: String::new(),
+            argv,
+            cwd,
+            env,
+            user: None,
+            memory_bytes: None,
+            max_processes: None,
+            ports: Vec::new(),
+            requires: Vec::new(),
+            stop: Vec::new(),
+            ready: Readiness { probe: ReadyProbe::None, within: Duration::ZERO },
+            signatures: Vec::new(),
+            console: ConsoleInput::Pty,
+            stop_commands: Vec::new(),
+            watched_files: Vec::new(),
+            dump_signal: None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum ConsoleInput {

@@ -8,7 +8,7 @@
 //! is looked at again, because a Java may have been installed and a server updated meanwhile. Nothing here touches
 //! anything: a refused body changes nothing.
 mod body;
-mod checks;
+pub(super) mod checks;
 mod custom;
 mod echo;
 mod furnish;

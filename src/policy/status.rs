@@ -1,6 +1,9 @@
 //! The fold: what each actor says about itself becomes the one status everybody reads (CONTRACT §1.4).
+mod dev;
+
 use crate::{
     model::{
+        container::Kind,
         crash::CrashReport,
         ids::{InstanceId, OperationId, Revision},
         operation::{Operation, OperationKind},
@@ -19,6 +22,8 @@ pub struct Identity {
     pub vmid: Option<u32>,
     pub instance: InstanceId,
     pub agent_version: String,
+    /// What the saved configuration says it is, before anybody has read it.
+    pub kind: Option<Kind>,
 }
 
 /// Everything the status is made of, each part from its own source.
@@ -26,6 +31,7 @@ pub struct Identity {
 pub struct Parts {
     pub identity: Identity,
     pub game: GamePart,
+    pub dev: DevPart,
     pub install: InstallPart,
     pub usage: Usage,
     /// What the machine cannot give.
@@ -65,6 +71,29 @@ pub struct GamePart {
     pub crashes: Arc<Vec<Arc<CrashReport>>>,
 }
 
+/// What the DevProvisionActor says. Once it is configured, the container is a dev container and this is its state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DevPart {
+    /// It does not know yet what its predecessor did; what that said stays shown.
+    pub recovering: bool,
+    pub configured: bool,
+    pub state: State,
+    pub install_step: String,
+    pub install_progress: Option<f64>,
+    pub runtime_installed: bool,
+    pub provisioned: bool,
+    pub ready_at: Option<WallTime>,
+    /// Why the set-up failed.
+    pub failure: Option<String>,
+    pub workspace: Option<String>,
+    pub operation: Option<OperationPart>,
+    pub warnings: Vec<Warning>,
+    /// Without secrets.
+    pub config: Option<serde_json::Value>,
+    /// Newest first.
+    pub operations: Arc<Vec<Operation>>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProcessPart {
     pub pid: i32,
@@ -88,6 +117,25 @@ impl Parts {
             false => self.game = part,
         }
     }
+
+    /// The same for the dev container's part.
+    pub fn take_dev(&mut self, part: DevPart) {
+        match part.recovering {
+            true => self.dev.recovering = true,
+            false => self.dev = part,
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        if self.dev.configured || self.identity.kind == Some(Kind::Dev) { Kind::Dev } else { Kind::Game }
+    }
+
+    fn workload_operations(&self) -> &Arc<Vec<Operation>> {
+        match self.kind() {
+            Kind::Game => &self.game.operations,
+            Kind::Dev => &self.dev.operations,
+        }
+    }
 }
 
 /// One row of `/ready`: what is looked at, whether it holds, and why not.
@@ -97,22 +145,31 @@ pub type Finding = (&'static str, bool, String);
 pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
     let mut s = Snapshot { usage: parts.usage.clone(), timestamp: now.1.0.div_euclid(1000), ..Snapshot::default() };
     fold_identity(&mut s, parts);
-    fold_process(&mut s, &parts.game, now.0);
-    fold_readiness(&mut s, &parts.game);
-    fold_crash(&mut s, &parts.game);
-    fold_operation(&mut s, &parts.game);
-    fold_config(&mut s, &parts.game);
+    match parts.kind() {
+        Kind::Game => fold_game(&mut s, &parts.game, now.0),
+        Kind::Dev => dev::fold(&mut s, &parts.dev),
+    }
     fold_install(&mut s, &parts.install);
     s.warnings.extend(parts.machine.iter().cloned());
     s
 }
 
-fn fold_identity(s: &mut Snapshot, Parts { identity, game, .. }: &Parts) {
-    let configured = || u32::try_from(game.config.as_ref()?.get("vmid")?.as_u64()?).ok();
+fn fold_identity(s: &mut Snapshot, parts: &Parts) {
+    let identity = &parts.identity;
+    let config = parts.dev.config.as_ref().or(parts.game.config.as_ref());
+    let configured = || u32::try_from(config?.get("vmid")?.as_u64()?).ok();
     s.vmid = identity.vmid.or_else(configured).unwrap_or_default();
-    s.container_type = "game".into();
+    s.container_type = parts.kind().as_str().into();
     s.instance_id = identity.instance.clone();
     s.agent_version = identity.agent_version.clone();
+}
+
+fn fold_game(s: &mut Snapshot, game: &GamePart, now: BootTime) {
+    fold_process(s, game, now);
+    fold_readiness(s, game);
+    fold_crash(s, game);
+    fold_operation(s, game.operation.as_ref());
+    fold_config(s, game);
 }
 
 fn fold_process(s: &mut Snapshot, game: &GamePart, now: BootTime) {
@@ -145,8 +202,8 @@ fn fold_crash(s: &mut Snapshot, game: &GamePart) {
     s.last_crash_log_tail = crash.log_tail.clone();
 }
 
-fn fold_operation(s: &mut Snapshot, game: &GamePart) {
-    let Some(operation) = &game.operation else { return };
+fn fold_operation(s: &mut Snapshot, operation: Option<&OperationPart>) {
+    let Some(operation) = operation else { return };
     s.operation_in_progress = true;
     s.operation_type = Some(operation.kind);
     s.operation_id = Some(operation.id.clone());
@@ -178,11 +235,11 @@ fn fold_install(s: &mut Snapshot, install: &InstallPart) {
 
 /// Newest first: ids sort by time. The workload's and the installer's, each bounded by `limits.operations_kept`.
 pub fn all_operations(parts: &Parts) -> Arc<Vec<Operation>> {
-    let (game, install) = (&parts.game.operations, &parts.install.operations);
+    let (workload, install) = (parts.workload_operations(), &parts.install.operations);
     if install.is_empty() {
-        return game.clone();
+        return workload.clone();
     }
-    let mut all: Vec<Operation> = game.iter().chain(install.iter()).cloned().collect();
+    let mut all: Vec<Operation> = workload.iter().chain(install.iter()).cloned().collect();
     all.sort_by(|a, b| b.id.cmp(&a.id));
     Arc::new(all)
 }
@@ -201,14 +258,20 @@ pub fn revise(shown: Revision, mut fresh: Snapshot) -> Snapshot {
 
 /// What `/ready` looks at, in order; ready is when all hold.
 pub fn findings(parts: &Parts) -> Vec<Finding> {
-    let game = &parts.game;
+    let rows = match parts.kind() {
+        Kind::Game => game_findings(&parts.game),
+        Kind::Dev => dev::findings(&parts.dev),
+    };
+    rows.into_iter().map(|(name, ok, why)| (name, ok, if ok { String::new() } else { why })).collect()
+}
+
+fn game_findings(game: &GamePart) -> Vec<Finding> {
     let agent = ("agent", !game.recovering, "the agent is finding out what survived its predecessor".into());
     let config = ("config", game.configured, "no configuration was ever accepted".into());
     let install = game.provisioning_error.clone().unwrap_or_else(|| "the server is not installed yet".into());
     let workload = ("workload", game.state == State::Running, workload_detail(game));
     let probe = ("probe", game.ready, probe_detail(game));
-    let rows = [agent, config, ("install", game.provisioned, install), workload, probe];
-    rows.into_iter().map(|(name, ok, why)| (name, ok, if ok { String::new() } else { why })).collect()
+    vec![agent, config, ("install", game.provisioned, install), workload, probe]
 }
 
 fn workload_detail(game: &GamePart) -> String {

@@ -10,6 +10,7 @@ mod it {
 mod ddnet;
 mod demo;
 mod freeciv;
+mod ide;
 mod installs;
 mod minetest;
 mod openttd;

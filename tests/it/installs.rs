@@ -2,7 +2,7 @@
 mod deaths;
 mod failures;
 mod life;
-mod rig;
+pub mod rig;
 mod trust;
 
 use rig::Rig;

@@ -9,7 +9,7 @@ mod sandbox;
 mod waiting;
 pub mod web;
 
-pub use agent::{Agent, Reply};
+pub use agent::{Agent, Reply, client};
 pub use artifacts::{Artifacts, Wrong};
 pub use console::Console;
 pub use leaks::strays;

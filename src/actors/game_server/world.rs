@@ -3,10 +3,10 @@
 //! What holds for every verb: it returns at once and the future may take its time. Each future resolves by itself within
 //! the verb's own limits; the actor cuts it off at its outer limit and counts it as lost. Errors are sentences for a
 //! person: what happened, where, what to do.
+pub use crate::actors::held::Output;
 use crate::{
     host::keeping::Keeping,
     model::{
-        console::{LogRange, News},
         crash::CrashReport,
         ids::{OperationId, RunId},
         refusal::Refusal,
@@ -23,8 +23,7 @@ use crate::{
     },
 };
 use futures_util::future::BoxFuture;
-use std::{io, sync::Arc, time::Duration};
-use tokio::sync::watch;
+use std::{sync::Arc, time::Duration};
 
 /// Where a preparation says what it is doing, for a person, and how far it is (0 to 1). Never blocks.
 pub type Progress = Arc<dyn Fn(&str, Option<f64>) + Send + Sync>;
@@ -77,14 +76,4 @@ pub trait World: Send + Sync + 'static {
     fn keeping(&self) -> &dyn Keeping;
 
     fn output(&self) -> &dyn Output;
-}
-
-/// The console's bytes. Reading involves neither the actor nor the keeper.
-pub trait Output: Send + Sync + 'static {
-    fn range(&self) -> LogRange;
-    /// Up to `max` bytes from `from` on. The offset returned is that of the first byte: larger than `from` when older
-    /// bytes are no longer kept.
-    fn read(&self, from: u64, max: usize) -> BoxFuture<'static, io::Result<(u64, bytes::Bytes)>>;
-    /// Newest value only, for as long as the receiver lives.
-    fn news(&self) -> watch::Receiver<News>;
 }

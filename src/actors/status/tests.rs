@@ -34,7 +34,8 @@ impl Gauges for Scripted {
 
 async fn up() -> (Arc<Scripted>, Status, Root) {
     let gauges = Arc::new(Scripted { began: Instant::now(), memory: AtomicU64::new(0), samples: AtomicU64::new(0) });
-    let identity = Identity { vmid: Some(5072), instance: InstanceId("i".into()), agent_version: "v0.1.0".into() };
+    let identity =
+        Identity { vmid: Some(5072), instance: InstanceId("i".into()), agent_version: "v0.1.0".into(), kind: None };
     let status = Status::new(identity, gauges.clone(), Duration::from_secs(5)).unwrap();
     let root = Root::spawn(vec![status.child()], actor_rule()).await.unwrap();
     (gauges, status, root)

@@ -54,14 +54,19 @@ const GAME: &str = "game";
 
 /// How keepers of the game are made.
 pub fn plan(settings: &Settings) -> io::Result<Plan> {
-    let binary = std::env::current_exe()?;
     Ok(Plan {
         columns: settings.console.columns,
         rows: settings.console.rows,
         log_bytes: settings.console.scrollback_bytes,
-        keeper_env: failpoint::for_keepers(),
-        ..Plan::new(GAME, &std::path::absolute(&settings.root)?, &binary)
+        ..keeper_plan(settings, GAME)?
     })
+}
+
+/// How keepers of a workload of this name are made, but for its console.
+pub fn keeper_plan(settings: &Settings, name: &str) -> io::Result<Plan> {
+    let binary = std::env::current_exe()?;
+    let keeper_env = failpoint::for_keepers();
+    Ok(Plan { keeper_env, ..Plan::new(name, &std::path::absolute(&settings.root)?, &binary) })
 }
 
 pub struct MachineWorld {
@@ -250,7 +255,7 @@ fn foresee(resolved: &Resolved, settings: &Settings) -> Result<(), Refusal> {
 }
 
 /// [`ConsoleLog`] behind the actors' trait.
-struct MachineConsole(ConsoleLog);
+pub struct MachineConsole(pub ConsoleLog);
 
 impl Output for MachineConsole {
     fn range(&self) -> LogRange {

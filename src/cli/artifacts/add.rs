@@ -16,7 +16,12 @@ use crate::{
         catalog::{ArtifactPath, Release, paths},
         time::WallTime,
     },
-    policy::publish::{edit, layout, target::Target},
+    policy::publish::{
+        book::Book,
+        edit::{self, Change},
+        layout,
+        target::Target,
+    },
 };
 use serde_json::json;
 use std::{
@@ -76,34 +81,36 @@ fn copy(mut from: File, to: &mut Incoming, total: u64, silent: bool) -> io::Resu
 pub fn publish(desk: &Desk, offer: Offer<'_>) -> Result<(), Failure> {
     let (release, path) = judged(&offer)?;
     let Offer { target, promote, incoming, .. } = offer;
-    let (digest, size) = (incoming.digest(), incoming.size());
-    let locked = desk.store.lock().map_err(answer)?;
-    // Refused edits must leave no file: they are tried before the file gets its name.
-    let change = |book: &mut _, now| {
+    let change = |book: &mut Book, now| {
         let added = edit::add(book, target, release.clone(), now)?;
         let Some(channel) = promote else { return Ok(added) };
         match edit::promote(book, target, &release.version, channel, now)? {
-            edit::Change::Unchanged => Ok(added),
+            Change::Unchanged => Ok(added),
             moved => Ok(moved),
         }
     };
-    if let Some((mut book, _)) = desk.book(target.document())? {
-        change(&mut book, now()).map_err(answer)?;
-    }
+    let locked = desk.store.lock().map_err(answer)?;
+    // An edit that will be refused must leave no file: it is tried before the file gets its name.
+    desk.signable(target.document().path())?;
+    change(&mut desk.clean_book(target.document())?, now()).map_err(answer)?;
+    let line = format!("{}  {}\n", incoming.digest(), path.file_name());
     locked.place(incoming, &path).map_err(answer)?;
-    let line = format!("{digest}  {}\n", path.file_name());
     locked.replace(&paths::checksum_of(path.as_str()), line.as_bytes()).map_err(answer)?;
     let done = desk.edit_locked(&locked, target.document(), change)?;
-    let what = match done {
-        edit::Change::Unchanged => "was published already",
-        edit::Change::Added | edit::Change::Moved { .. } => "published",
-    };
-    let channel = promote.map(|channel| format!(", {channel} now")).unwrap_or_default();
+    told(desk, target, promote, &release, done != Change::Unchanged)
+}
+
+fn told(desk: &Desk, target: &Target, channel: Option<&str>, release: &Release, changed: bool) -> Result<(), Failure> {
+    let what = if changed { "published" } else { "was published already" };
+    let now = channel.map(|channel| format!(", {channel} now")).unwrap_or_default();
+    let (version, size) = (&release.version, release.size.unwrap_or(0));
+    let path = release.path.as_ref().map_or("", ArtifactPath::as_str);
+    let digest = release.sha256.map(|digest| digest.to_string()).unwrap_or_default();
     desk.say(
-        &format!("{target} {} {what}{channel}: {path}, {size} bytes, SHA-256 {digest}", release.version),
+        &format!("{target} {version} {what}{now}: {path}, {size} bytes, SHA-256 {digest}"),
         &json!({
-            "target": target.to_string(), "version": release.version, "path": path, "size": size, "sha256": digest,
-            "strip": release.strip, "bin": release.bin, "changed": done != edit::Change::Unchanged, "channel": promote,
+            "target": target.to_string(), "version": version, "path": path, "size": size, "sha256": digest,
+            "strip": release.strip, "bin": release.bin, "changed": changed, "channel": channel,
         }),
     )
 }
@@ -118,17 +125,15 @@ fn judged(offer: &Offer<'_>) -> Result<(Release, ArtifactPath), Failure> {
     let entries = || archive::entries(incoming.reopen()?, packing);
     let found = match target.layout() {
         Some(expected) => Some(layout::judge(expected, &entries().map_err(unreadable)?).map_err(answer)?),
-        None if **target == Target::Agent => {
-            let head = archive::head(&mut incoming.reopen().map_err(unreadable)?).map_err(unreadable)?;
-            layout::judge_program(&head).map_err(answer)?;
-            None
-        }
-        None if path.file_name().ends_with(".jar") => {
-            layout::judge_jar(&entries().map_err(unreadable)?).map_err(answer)?;
-            None
-        }
         None => None,
     };
+    if *target == &Target::Agent {
+        let head = archive::head(&mut incoming.reopen().map_err(unreadable)?).map_err(unreadable)?;
+        layout::judge_program(&head).map_err(answer)?;
+    }
+    if path.file_name().ends_with(".jar") {
+        layout::judge_jar(&entries().map_err(unreadable)?).map_err(answer)?;
+    }
     let release = Release {
         path: Some(path.clone()),
         sha256: Some(incoming.digest()),

@@ -53,6 +53,17 @@ impl Desk {
         Ok(Some((book, dirt.iter().map(|dirt| format!("{}: {dirt}", document.path())).collect())))
     }
 
+    /// The book to change, empty if there is none yet. Writing it would drop what cannot be read: a person decides
+    /// about that, not we.
+    pub fn clean_book(&self, document: Document) -> Result<Book, Failure> {
+        let (book, dirt) = self.book(document)?.unwrap_or_else(|| (Book::empty(document), Vec::new()));
+        if dirt.is_empty() {
+            return Ok(book);
+        }
+        let lines = dirt.join("\n  ");
+        Err(answer(format!("these entries cannot be read; correct or remove them first:\n  {lines}")))
+    }
+
     /// Reads, changes and writes a book under the lock. Nothing is written if nothing changes.
     pub fn edit(
         &self,
@@ -69,12 +80,7 @@ impl Desk {
         document: Document,
         change: impl FnOnce(&mut Book, WallTime) -> Result<Change, Refused>,
     ) -> Result<Change, Failure> {
-        let (mut book, dirt) = self.book(document)?.unwrap_or_else(|| (Book::empty(document), Vec::new()));
-        if !dirt.is_empty() {
-            // Writing the book would drop what cannot be read: a person decides about that, not we.
-            let lines = dirt.join("\n  ");
-            return Err(answer(format!("these entries cannot be read; correct or remove them first:\n  {lines}")));
-        }
+        let mut book = self.clean_book(document)?;
         let done = change(&mut book, now()).map_err(answer)?;
         if done != Change::Unchanged {
             self.write(locked, document.path(), &book.bytes().map_err(answer)?)?;
@@ -85,21 +91,28 @@ impl Desk {
     /// Replaces a document and its signature so that whoever reads both, at any moment, finds them to fit: for the time
     /// between, the signature file holds the old signatures and the new ones.
     pub fn write(&self, locked: &Locked<'_>, path: &str, bytes: &[u8]) -> Result<(), Failure> {
-        let signature_path = paths::signature_of(path);
-        let old = self.store.document(&signature_path).map_err(answer)?;
+        let old = self.signable(path)?;
         if !self.has_keys() {
-            if old.is_some() {
-                let why = format!("{path} is signed; say --key FILE to sign the change, or remove {signature_path}");
-                return Err(Failure::Usage(why));
-            }
             return locked.replace(path, bytes).map_err(answer);
         }
+        let signature_path = paths::signature_of(path);
         let new: Vec<Signature> = self.keys.iter().map(|key| signature(key, bytes)).collect();
         let old: SignatureFile = old.and_then(|old| serde_json::from_slice(&old).ok()).unwrap_or_default();
         let both = SignatureFile { signatures: new.iter().cloned().chain(old.signatures).collect() };
         locked.replace(&signature_path, &written(&both)?).map_err(answer)?;
         locked.replace(path, bytes).map_err(answer)?;
         locked.replace(&signature_path, &written(&SignatureFile { signatures: new })?).map_err(answer)
+    }
+
+    /// The signature beside a document. One that is signed cannot be changed without a key.
+    pub fn signable(&self, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let signature_path = paths::signature_of(path);
+        let old = self.store.document(&signature_path).map_err(answer)?;
+        if old.is_some() && !self.has_keys() {
+            let why = format!("{path} is signed; say --key FILE to sign the change, or remove {signature_path}");
+            return Err(Failure::Usage(why));
+        }
+        Ok(old)
     }
 
     /// One line for a person, or the JSON for a program.

@@ -1,8 +1,10 @@
 //! `zlh doctor`: gathers facts from the machine, the configuration and the agent; `policy::doctor` judges them.
+mod ide;
+
 use super::{Session, agent::ANSWER_TIMEOUT, agent::causes, config, print, print_json, wire::Status};
 use crate::{
     cli::{
-        args::{DoctorArgs, SettingsArgs},
+        args::{DoctorArgs, DoctorVerb, SettingsArgs},
         failure::Failure,
         show,
     },
@@ -20,6 +22,9 @@ use reqwest::redirect::Policy;
 use std::time::{Duration, Instant};
 
 pub async fn examine(session: &Session, args: DoctorArgs) -> Result<(), Failure> {
+    if let Some(DoctorVerb::Ide { vmid }) = args.of {
+        return ide::examine(session, vmid).await;
+    }
     let (settings, configuration) = configuration(&args.settings, args.root.as_deref());
     let (agent, status) = agent(session).await;
     let (artifacts, ahead_of_server) = match &settings.artifacts_url {

@@ -3,11 +3,14 @@
 //! Traits, so that the console of a dev shell can stand where a game's does, and so that tests need no processes.
 use crate::{
     actors::{
-        game_server::{Accepted, Chunk, Console, Denied, GameServer, RunEnd},
+        container::{Container, Kept, Place},
+        game_server::{Accepted, Chunk, Console, Denied, RunEnd},
         installer::{self, Installer, Stock, workshop::Available},
+        terminal::{Desk, Seat},
     },
     model::{
         console::{LogRange, News},
+        container::Kind,
         ids::OperationId,
         install::{Family, Shelf, Wanted},
         snapshot::Players,
@@ -29,33 +32,53 @@ pub trait GameCommands: Send + Sync + 'static {
     fn kill(&self, holder: &'static str) -> BoxFuture<'_, Verdict>;
     fn command(&self, line: String) -> BoxFuture<'_, Result<(), Denied>>;
     fn players(&self) -> BoxFuture<'_, Result<Option<Players>, Denied>>;
-    fn console(&self) -> Arc<dyn ConsoleLog>;
+    /// May something be asked for that only containers of this kind have?
+    fn admits(&self, needed: Kind) -> Result<(), Denied>;
+    /// A viewer's place at the console, or at the shell of this session, which is started if there is none.
+    fn attach(&self, session: Option<String>) -> BoxFuture<'_, Result<Arc<dyn ConsoleLog>, Denied>>;
+    /// The same for reading only; nothing is started.
+    fn kept(&self, session: Option<&str>) -> Result<Arc<dyn KeptOutput>, Denied>;
 }
 
-impl GameCommands for GameServer {
+impl GameCommands for Container {
     fn configure(&self, body: serde_json::Value, holder: &'static str) -> BoxFuture<'_, Verdict> {
-        GameServer::configure(self, body, holder).boxed()
+        Container::configure(self, body, holder).boxed()
     }
     fn start(&self, holder: &'static str) -> BoxFuture<'_, Verdict> {
-        GameServer::start(self, holder).boxed()
+        self.game.start(holder).boxed()
     }
     fn stop(&self, holder: &'static str) -> BoxFuture<'_, Verdict> {
-        GameServer::stop(self, holder).boxed()
+        self.game.stop(holder).boxed()
     }
     fn restart(&self, holder: &'static str) -> BoxFuture<'_, Verdict> {
-        GameServer::restart(self, holder).boxed()
+        self.game.restart(holder).boxed()
     }
     fn kill(&self, holder: &'static str) -> BoxFuture<'_, Verdict> {
-        GameServer::kill(self, holder).boxed()
+        self.game.kill(holder).boxed()
     }
     fn command(&self, line: String) -> BoxFuture<'_, Result<(), Denied>> {
-        GameServer::command(self, line).boxed()
+        self.game.command(line).boxed()
     }
     fn players(&self) -> BoxFuture<'_, Result<Option<Players>, Denied>> {
-        GameServer::players(self).boxed()
+        self.game.players().boxed()
     }
-    fn console(&self) -> Arc<dyn ConsoleLog> {
-        Arc::new(GameServer::console(self))
+    fn admits(&self, needed: Kind) -> Result<(), Denied> {
+        Container::admits(self, needed)
+    }
+    fn attach(&self, session: Option<String>) -> BoxFuture<'_, Result<Arc<dyn ConsoleLog>, Denied>> {
+        async move {
+            Ok(match Container::attach(self, session.as_deref()).await? {
+                Place::Game(console) => Arc::new(console) as Arc<dyn ConsoleLog>,
+                Place::Shell(seat) => Arc::new(seat),
+            })
+        }
+        .boxed()
+    }
+    fn kept(&self, session: Option<&str>) -> Result<Arc<dyn KeptOutput>, Denied> {
+        Ok(match Container::kept(self, session)? {
+            Kept::Game(console) => Arc::new(console) as Arc<dyn KeptOutput>,
+            Kept::Shell(desk) => desk,
+        })
     }
 }
 
@@ -110,24 +133,33 @@ impl RuntimeCommands for Installer {
     }
 }
 
-/// One console: its kept output by absolute offset, and its input. See [`Console`].
-pub trait ConsoleLog: Send + Sync + 'static {
+/// What is kept of one console's output, by absolute offset.
+pub trait KeptOutput: Send + Sync + 'static {
     fn range(&self) -> LogRange;
     fn read(&self, from: u64, max: usize) -> BoxFuture<'_, io::Result<Chunk>>;
+}
+
+/// One viewer's access to a console: its output as it grows, and its input. See [`Console`] and [`Seat`].
+pub trait ConsoleLog: KeptOutput {
     fn news(&self) -> watch::Receiver<News>;
     fn ends(&self) -> watch::Receiver<Option<RunEnd>>;
     fn write(&self, bytes: Bytes) -> BoxFuture<'_, Result<(), Denied>>;
     fn resize(&self, columns: u16, rows: u16);
     fn size(&self) -> (u16, u16);
+    /// Does it limit its viewers itself?
+    fn counts_viewers(&self) -> bool;
 }
 
-impl ConsoleLog for Console {
+impl KeptOutput for Console {
     fn range(&self) -> LogRange {
         Console::range(self)
     }
     fn read(&self, from: u64, max: usize) -> BoxFuture<'_, io::Result<Chunk>> {
         Console::read(self, from, max).boxed()
     }
+}
+
+impl ConsoleLog for Console {
     fn news(&self) -> watch::Receiver<News> {
         Console::news(self)
     }
@@ -142,5 +174,47 @@ impl ConsoleLog for Console {
     }
     fn size(&self) -> (u16, u16) {
         Console::size(self)
+    }
+    fn counts_viewers(&self) -> bool {
+        false
+    }
+}
+
+impl KeptOutput for Desk {
+    fn range(&self) -> LogRange {
+        Desk::range(self)
+    }
+    fn read(&self, from: u64, max: usize) -> BoxFuture<'_, io::Result<Chunk>> {
+        Desk::read(self, from, max).boxed()
+    }
+}
+
+impl KeptOutput for Seat {
+    fn range(&self) -> LogRange {
+        self.desk.range()
+    }
+    fn read(&self, from: u64, max: usize) -> BoxFuture<'_, io::Result<Chunk>> {
+        self.desk.read(from, max).boxed()
+    }
+}
+
+impl ConsoleLog for Seat {
+    fn news(&self) -> watch::Receiver<News> {
+        Seat::news(self)
+    }
+    fn ends(&self) -> watch::Receiver<Option<RunEnd>> {
+        Seat::ends(self)
+    }
+    fn write(&self, bytes: Bytes) -> BoxFuture<'_, Result<(), Denied>> {
+        Seat::write(self, bytes).boxed()
+    }
+    fn resize(&self, columns: u16, rows: u16) {
+        Seat::resize(self, columns, rows);
+    }
+    fn size(&self) -> (u16, u16) {
+        Seat::size(self)
+    }
+    fn counts_viewers(&self) -> bool {
+        true
     }
 }

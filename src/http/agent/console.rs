@@ -25,8 +25,12 @@ use axum::{
     extract::{Request, State},
 };
 use serde::Deserialize;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 use text::Utf8;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use utoipa::IntoParams;
 
@@ -50,6 +54,8 @@ pub struct How {
     /// Watch only: input is not passed on.
     #[serde(default)]
     readonly: bool,
+    /// Dev containers only: which shell; `main` by default.
+    session: Option<String>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
@@ -69,7 +75,7 @@ enum Dialect {
 }
 
 /// WebSocket. Subprotocol none (raw bytes) or `zlh.console.v1`.
-#[utoipa::path(get, path = "/console/stream", tag = "console", params(How), responses((status = 101), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 426, body = Problem), (status = 429, body = Problem)))]
+#[utoipa::path(get, path = "/console/stream", tag = "console", params(How), responses((status = 101), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 426, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub async fn stream(
     State(agent): State<Arc<Agent>>,
     Extension(connection): Extension<Arc<Connection>>,
@@ -87,14 +93,35 @@ pub async fn stream(
         (false, Frames::Binary) => Dialect::Raw,
         (false, Frames::Text) => Dialect::Text(Utf8::default()),
     };
-    let limit = agent.console_settings.max_viewers;
-    let place = agent.viewers.clone().try_acquire_owned();
-    let place = place.map_err(|_| Problem::from(Code::TOO_MANY_VIEWERS).limit(limit).retry_after(RETRY))?;
+    let log = agent.game.attach(how.session.clone()).await?;
+    let place = if log.counts_viewers() { None } else { Some(place(&agent)?) };
     let protocol = matches!(dialect, Dialect::V1).then_some(V1);
     let (response, opening) = handshake.accept(protocol, socket_config(agent.console_settings.max_input_frame));
-    let viewer = viewer::Viewer { agent, connection, dialect, how, _place: place };
+    let viewer = viewer::Viewer { counted: Counted::new(agent), log, connection, dialect, how, _place: place };
     tokio::spawn(viewer.run(opening));
     Ok(response)
+}
+
+fn place(agent: &Agent) -> Result<OwnedSemaphorePermit, Problem> {
+    let limit = agent.console_settings.max_viewers;
+    let place = agent.places.clone().try_acquire_owned();
+    place.map_err(|_| Problem::from(Code::TOO_MANY_VIEWERS).limit(limit).retry_after(RETRY))
+}
+
+/// One viewer more for `/metrics`, until it is dropped.
+struct Counted(Arc<Agent>);
+
+impl Counted {
+    fn new(agent: Arc<Agent>) -> Counted {
+        agent.viewers.fetch_add(1, Relaxed);
+        Counted(agent)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.viewers.fetch_sub(1, Relaxed);
+    }
 }
 
 /// Written at once, read in small pieces: an idle viewer should cost little.

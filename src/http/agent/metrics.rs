@@ -85,9 +85,8 @@ impl Scrape {
     }
 
     fn agent(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
-        let viewers = self.agent.console_settings.max_viewers.saturating_sub(self.agent.viewers.available_permits());
         let traffic = &self.agent.traffic;
-        sheet.gauge("console_viewers", "Viewers of the console", viewers as u64)?;
+        sheet.gauge("console_viewers", "Viewers of the console", self.agent.viewers.load(Relaxed))?;
         sheet.counter("console_missed_bytes", "Console bytes that slow viewers missed", &self.agent.missed_bytes)?;
         sheet.gauge("http_connections", "Open connections", traffic.open.load(Relaxed))?;
         sheet.counter("http_connections_accepted", "Connections accepted", &traffic.accepted)?;

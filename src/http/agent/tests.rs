@@ -6,7 +6,9 @@ use crate::{
         auth::Access,
         tests::{DEADLINE, Fixture, TOKEN, bearer, check, crash, operation, until},
     },
-    model::{install::User, operation::OperationState, phase::State, refusal::Refusal, snapshot::Players},
+    model::{
+        container::Kind, install::User, operation::OperationState, phase::State, refusal::Refusal, snapshot::Players,
+    },
 };
 use std::{collections::BTreeSet, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 use tokio::{
@@ -95,6 +97,21 @@ async fn every_route_but_three_wants_the_token() {
     }
     let in_url = agent.call("GET", "/status?token=correct-horse", "", "").await;
     assert_eq!(in_url.status, 401);
+}
+
+#[tokio::test]
+async fn what_only_games_have_is_refused_in_a_dev_container() {
+    let mut agent = Fixture::start().await;
+    let games: Vec<_> = ROUTES.iter().filter(|r| r.needs == Some(Kind::Game)).collect();
+    assert!(games.iter().any(|r| r.path == "/start") && games.iter().any(|r| r.path == "/game/players"));
+    agent.kind.send_replace(Kind::Dev);
+    for route in games {
+        let reply = agent.ask(route.method.as_str(), route.path).await;
+        assert_eq!((reply.status, reply.problem().as_str()), (409, "not_a_game"), "{}", route.path);
+    }
+    assert!(agent.calls.try_recv().is_err(), "nobody was asked");
+    agent.kind.send_replace(Kind::Game);
+    assert_eq!(agent.ask("POST", "/start").await.status, 202);
 }
 
 #[tokio::test]

@@ -54,17 +54,8 @@ pub fn ide_problem(denial: IdeDenial) -> Problem {
 impl Gateway {
     /// Origin of one container's IDE as this caller's browser reaches it.
     pub fn ide_base(&self, vmid: Vmid, headers: &HeaderMap) -> Result<String, Problem> {
-        if let Some(suffix) = &self.settings.ide_host_suffix {
-            let scheme = self.settings.ide_public_url.as_deref().or(self.settings.public_url.as_deref());
-            let scheme = if scheme.is_some_and(|url| url.starts_with("https://")) { "https" } else { "http" };
-            return Ok(format!("{scheme}://dev-{vmid}.{suffix}"));
-        }
-        if let Some(url) = &self.settings.ide_public_url {
-            return Ok(url.clone());
-        }
-        // The name the caller knows us by, on the other listener's port.
-        let host = hosts::host_name(headers)?.unwrap_or("127.0.0.1");
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        Ok(format!("http://{host}:{}", self.ide_at.port()))
+        let name = hosts::host_name(headers)?.unwrap_or("127.0.0.1");
+        let (door, prefix) = self.tunnel.origin().front_door(vmid, name);
+        Ok(door.strip_suffix(&format!("{prefix}/")).unwrap_or(&door).to_owned())
     }
 }

@@ -61,7 +61,8 @@ impl Collector for Scrape {
         sheet.gauge("credentials", "Sessions and tokens that hold", people.by_id.len() as u64)?;
         sheet.gauge("servers", "Servers in the registry", servers.by_vmid.len() as u64)?;
         sheet.gauge("servers_known", "Servers whose status is known", known as u64)?;
-        let faces = [("api", &self.gateway.traffic), ("ide", &self.gateway.ide_traffic)];
+        let ide = self.gateway.tunnel.traffic();
+        let faces = [("api", &self.gateway.traffic), ("ide", &ide)];
         let mut open = sheet.metric("connections", "Open connections", MetricType::Gauge)?;
         for (name, traffic) in faces {
             open.encode_family(&[("listener", name)])?.encode_gauge(&traffic.open.load(Relaxed))?;

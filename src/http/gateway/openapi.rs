@@ -1,5 +1,7 @@
 //! `/openapi.json`: generated from the handlers, and for forwarded paths from the table of routes.
-use super::{Gateway, ROUTES, catalog, console, dev, health, metrics, people, provision, servers, session, status};
+use super::{
+    Gateway, ROUTES, catalog, console, dev, doctor, health, ide, metrics, people, provision, servers, session, status,
+};
 use crate::model::gateway::Access;
 use axum::{Json, extract::State, http::Method};
 use std::sync::Arc;
@@ -31,6 +33,8 @@ use utoipa::{
         provision::provision,
         console::console,
         dev::ide_token,
+        ide::bootstrap,
+        doctor::diagnose,
         catalog::runtimes,
         people::users,
         people::add_user,

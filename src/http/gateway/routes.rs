@@ -1,8 +1,8 @@
 //! Every path there is: who may ask, and who answers. `{id}` is the vmid of a server.
 use super::{
-    Gateway, catalog, console, dev,
+    Gateway, catalog, console, dev, doctor,
     forward::{beneath, to},
-    health, metrics, openapi, people, provision, servers, session, status,
+    health, ide, metrics, openapi, people, provision, servers, session, status,
 };
 use crate::model::gateway::{Access, ContainerType, Scope};
 use axum::{
@@ -76,6 +76,8 @@ pub const ROUTES: &[Route] = &[
     route(game(Scope::Backups), Method::POST, "/api/game/servers/{id}/backups/{backup}/verify", || post(beneath("/game/"))),
     route(game(Scope::Backups), Method::DELETE, "/api/game/servers/{id}/backups/{backup}", || delete(beneath("/game/"))),
     route(Access::Person(Scope::Read), Method::GET, "/api/dev/runtimes", || get(catalog::runtimes)),
+    route(Access::Open, Method::GET, "/api/dev/{id}/ide", || get(ide::bootstrap)),
+    route(workspace(Scope::Ide), Method::GET, "/api/dev/{id}/ide/doctor", || get(doctor::diagnose)),
     route(workspace(Scope::Ide), Method::POST, "/api/dev/{id}/ide-token", || post(dev::ide_token)),
     route(workspace(Scope::Power), Method::POST, "/api/dev/{id}/codeserver/start", || post(to("/dev/codeserver/start"))),
     route(workspace(Scope::Power), Method::POST, "/api/dev/{id}/codeserver/stop", || post(to("/dev/codeserver/stop"))),

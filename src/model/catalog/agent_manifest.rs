@@ -4,6 +4,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
+/// The manifest's folder, to which paths in it are relative.
+pub const AGENTS: &str = "agents";
 /// The only platform this program is built for.
 pub const PLATFORM: &str = "linux_amd64";
 

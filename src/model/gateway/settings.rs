@@ -28,6 +28,7 @@ pub struct GatewaySettings {
     pub sessions: Sessions,
     pub login: Login,
     pub ide: Ide,
+    pub tunnel: Tunnel,
     pub requests: Requests,
     pub forward: Forward,
     pub agents: Agents,
@@ -60,8 +61,30 @@ pub struct Login {
 pub struct Ide {
     /// Life of the token that opens the IDE once.
     pub token_lifetime: Duration,
-    /// Life of the cookie; use renews it.
+    /// Life of the cookie; use renews it. An editor that is only typed in sends no request, so a shorter one would lock
+    /// it out when the gateway restarts; the cookie ends with its login in any case.
     pub cookie_lifetime: Duration,
+}
+
+/// The way into browser IDEs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tunnel {
+    /// Time to reach a workspace.
+    pub connect_timeout: Duration,
+    /// Time until the head of a workspace's answer.
+    pub response_timeout: Duration,
+    /// A connection to a workspace is kept this long without use. Less than the 5 s after which Node.js closes it, so
+    /// that no request meets a closing one, and so that an idle editor is not kept awake.
+    pub upstream_idle: Duration,
+    /// Unused connections kept to one workspace.
+    pub upstream_connections: usize,
+}
+
+impl Default for Tunnel {
+    fn default() -> Tunnel {
+        let s = Duration::from_secs;
+        Tunnel { connect_timeout: s(5), response_timeout: s(300), upstream_idle: s(4), upstream_connections: 64 }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -159,7 +182,8 @@ impl Default for GatewaySettings {
             refresh: Duration::from_millis(300),
             sessions: Sessions { lifetime: s(12 * 3600), per_user: 50, tokens_per_user: 50 },
             login: Login { burst: 5, refill: s(12), parallel: 2 },
-            ide: Ide { token_lifetime: s(300), cookie_lifetime: s(900) },
+            ide: Ide { token_lifetime: s(300), cookie_lifetime: s(8 * 3600) },
+            tunnel: Tunnel::default(),
             requests: Requests { per_second: 50, burst: 500, idempotency: s(86_400), streams_per_user: 100 },
             forward: Forward { connect: s(2), idle: s(60), keep: 8 },
             agents: Agents { allow_loopback: None, allow_link_local: false },

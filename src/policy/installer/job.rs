@@ -3,7 +3,7 @@ use super::{Effect, Machine, Now, Ticket, journal::deadline, order, order::Order
 use crate::{
     model::{
         ids::OperationId,
-        install::{Family, Parcel, TreeId, Wanted},
+        install::{Family, Parcel, TreeId},
         refusal::Refusal,
         snapshot::Warning,
     },
@@ -43,6 +43,8 @@ pub(super) struct Job {
     pub stage: Stage,
     /// What it turned out to be about.
     tree: Option<TreeId>,
+    /// What is there could not be mended.
+    anew: bool,
     cancelled: bool,
 }
 
@@ -74,7 +76,7 @@ impl Stage {
 
 impl Job {
     pub fn new(order: Order, asked: Ticket) -> Job {
-        Job { order, stage: Stage::Saving(asked), tree: None, cancelled: false }
+        Job { order, stage: Stage::Saving(asked), tree: None, anew: false, cancelled: false }
     }
 
     /// A cancelled one is no longer joined.
@@ -210,7 +212,8 @@ impl Machine {
         let Some(job) = self.jobs.get(id) else { return };
         let activate = matches!(job.order, Order::Ensure { activate: true, .. });
         let changing = order::changing(&parcel.tree, activate, &self.present);
-        let confirm = matches!(job.order, Order::Ensure { .. }) && self.present.tree(&parcel.tree).is_some();
+        let confirm =
+            matches!(job.order, Order::Ensure { .. }) && !job.anew && self.present.tree(&parcel.tree).is_some();
         let plan = match confirm {
             true => Plan::confirm(&parcel.tree, changing),
             false => Plan::install(parcel, changing),
@@ -286,8 +289,10 @@ impl Machine {
                 let changing = order::changing(&tree, activate, &self.present);
                 self.go(now, id, Plan::mend(&tree, changing));
             }
-            Some(Step::Mend(tree)) => {
-                self.present.trees.retain(|t| t.id != tree);
+            Some(Step::Mend(_)) => {
+                if let Some(job) = self.jobs.get_mut(id) {
+                    job.anew = true;
+                }
                 self.consult(now, id);
             }
             _ => {}
@@ -357,11 +362,6 @@ impl Machine {
             Stage::Noting(..) | Stage::Undoing(..) | Stage::Surveying(..) => {}
         }
         Ok(())
-    }
-
-    /// For [`Wanted`]s: the tree that is there for it.
-    pub fn found(&self, wanted: &Wanted) -> Option<TreeId> {
-        order::satisfying(wanted, &self.present)
     }
 }
 

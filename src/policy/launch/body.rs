@@ -1,9 +1,13 @@
 //! Reading a `/config` body: types, aliases, syntax of each field, and contradictions between fields.
 use super::{checks, custom, runtime, unusable};
-use crate::model::{
-    game::{ConfigBody, Games, ReadyText, StopText},
-    refusal::Refusal,
-    settings::{Secret, Settings},
+use crate::{
+    model::{
+        container::Kind,
+        game::{ConfigBody, Games, ReadyText, StopText},
+        refusal::Refusal,
+        settings::{Secret, Settings},
+    },
+    policy::fields::{Fields, TYPE_FIELDS},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -31,35 +35,30 @@ const GAME_FIELDS: [&str; 20] = [
     "stop",
     "ready",
 ];
-/// All names of the field that says `game` or `dev`.
-const TYPE_FIELDS: [&str; 3] = ["container_type", "containerType", "ctype"];
 /// What only a dev container's body may hold.
 const DEV_FIELDS: [&str; 4] = ["runtime", "runtimeVersion", "enable_code_server", "addons"];
 const STOP_FIELDS: [&str; 4] = ["stdin", "signal", "group", "wait"];
 const READY_FIELDS: [&str; 7] = ["kind", "port", "pattern", "path", "send", "expect", "within"];
 
-const HIGHEST_VMID: u64 = 999_999_999;
-const MEMORY_MB: std::ops::RangeInclusive<u64> = 64..=1_048_576;
-const LONGEST_TEXT: usize = 1024;
-
 /// The known fields of `value`, each checked by itself; `null`, `""` and missing are the same.
 pub fn read(value: &Value, games: &Games, settings: &Settings) -> Result<ConfigBody, Refusal> {
     let Value::Object(object) = value else { return Err(unusable("(body)", "it must be a JSON object")) };
-    let limit = settings.limits.config_bytes;
-    if value.to_string().len() > limit {
-        return Err(unusable("(body)", format!("larger than limits.config_bytes, {limit} bytes")));
-    }
     let fields = Fields(object);
-    check_type(&fields)?;
+    fields.check_size(settings.limits.config_bytes)?;
+    if fields.kind()? == Kind::Dev {
+        let named = fields.any_of(&TYPE_FIELDS)?.map_or("container_type", |(name, _)| name);
+        return Err(unusable(named, "a dev container is no game; allowed: game"));
+    }
+    check_no_dev_fields(&fields)?;
     let mut unknown: Vec<String> = object.keys().filter(|name| !is_known(name)).cloned().collect();
     let body = ConfigBody {
-        vmid: vmid(&fields, settings)?,
+        vmid: fields.vmid(settings)?,
         game: game(&fields, games)?,
         variant: fields.name("variant")?,
         version: fields.name("version")?,
         world: fields.name("world")?,
         ports: ports(&fields)?,
-        memory_mb: memory_mb(&fields)?,
+        memory_mb: fields.memory_mb()?,
         artifact_path: fields.text("artifact_path")?,
         java_path: fields.text("java_path")?,
         command: fields.typed("command", "a list of texts: program and arguments")?,
@@ -84,61 +83,7 @@ fn is_known(name: &str) -> bool {
     GAME_FIELDS.contains(&name) || TYPE_FIELDS.contains(&name) || DEV_FIELDS.contains(&name)
 }
 
-/// Access to fields by name; a refusal names the field and what it may be.
-struct Fields<'a>(&'a Map<String, Value>);
-
-impl Fields<'_> {
-    fn value(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).filter(|v| !v.is_null() && v.as_str() != Some(""))
-    }
-
-    fn typed<T: DeserializeOwned>(&self, name: &str, allowed: &str) -> Result<Option<T>, Refusal> {
-        let Some(value) = self.value(name) else { return Ok(None) };
-        T::deserialize(value).map(Some).map_err(|_| unusable(name, format!("allowed: {allowed}")))
-    }
-
-    fn text(&self, name: &str) -> Result<Option<String>, Refusal> {
-        let text: Option<String> = self.typed(name, "a text")?;
-        match text {
-            Some(t) if t.len() > LONGEST_TEXT || t.chars().any(char::is_control) => {
-                let detail = format!("allowed: a text of at most {LONGEST_TEXT} bytes without control characters");
-                Err(unusable(name, detail))
-            }
-            other => Ok(other),
-        }
-    }
-
-    fn name(&self, name: &str) -> Result<Option<String>, Refusal> {
-        let text = self.text(name)?;
-        text.iter().try_for_each(|t| checks::name(name, t))?;
-        Ok(text)
-    }
-}
-
-/// Only games here; a dev container's fields in a game's body are a contradiction, not an extra.
-fn check_type(fields: &Fields<'_>) -> Result<(), Refusal> {
-    let mut said: Option<(&str, String)> = None;
-    for name in TYPE_FIELDS {
-        let Some(word) = fields.text(name)? else { continue };
-        match &said {
-            Some((first, other)) if *other != word => {
-                return Err(unusable(name, format!("{:?} contradicts {first}", checks::shortened(&word))));
-            }
-            _ => said = Some((name, word)),
-        }
-    }
-    match said {
-        Some((name, word)) if word == "dev" => match fields.value("game") {
-            Some(_) => Err(unusable("game", format!("contradicts {name} \"dev\""))),
-            None => Err(unusable(name, "dev containers are not supported by this version; allowed: game")),
-        },
-        Some((name, word)) if word != "game" => {
-            Err(unusable(name, format!("{:?} is not known; allowed: game", checks::shortened(&word))))
-        }
-        _ => check_no_dev_fields(fields),
-    }
-}
-
+/// A dev container's fields in a game's body are a contradiction, not an extra.
 fn check_no_dev_fields(fields: &Fields<'_>) -> Result<(), Refusal> {
     let means_nothing = |v: &Value| *v == Value::Bool(false) || v.as_array().is_some_and(Vec::is_empty);
     for name in DEV_FIELDS {
@@ -147,14 +92,6 @@ fn check_no_dev_fields(fields: &Fields<'_>) -> Result<(), Refusal> {
         }
     }
     Ok(())
-}
-
-fn vmid(fields: &Fields<'_>, settings: &Settings) -> Result<u32, Refusal> {
-    let allowed = format!("a whole number, 1 to {HIGHEST_VMID}");
-    let given: Option<u64> = fields.typed("vmid", &allowed)?;
-    let vmid = given.or(settings.vmid.map(u64::from)).ok_or_else(|| unusable("vmid", format!("missing: {allowed}")))?;
-    let fits = (1..=HIGHEST_VMID).contains(&vmid);
-    u32::try_from(vmid).ok().filter(|_| fits).ok_or_else(|| unusable("vmid", format!("{vmid}: allowed is {allowed}")))
 }
 
 fn game(fields: &Fields<'_>, games: &Games) -> Result<String, Refusal> {
@@ -169,15 +106,6 @@ fn game(fields: &Fields<'_>, games: &Games) -> Result<String, Refusal> {
 fn ports(fields: &Fields<'_>) -> Result<Option<Vec<u16>>, Refusal> {
     let list: Option<Vec<u64>> = fields.typed("ports", "a list of whole numbers, 1 to 65535")?;
     list.filter(|ports| !ports.is_empty()).map(|ports| checks::ports(&ports)).transpose()
-}
-
-fn memory_mb(fields: &Fields<'_>) -> Result<Option<u64>, Refusal> {
-    let allowed = format!("a whole number of MiB, {} to {}", MEMORY_MB.start(), MEMORY_MB.end());
-    let given: Option<u64> = fields.typed("memory_mb", &allowed)?;
-    match given {
-        Some(mb) if !MEMORY_MB.contains(&mb) => Err(unusable("memory_mb", format!("{mb}: allowed is {allowed}"))),
-        other => Ok(other),
-    }
 }
 
 fn stop(fields: &Fields<'_>, unknown: &mut Vec<String>) -> Result<Option<Vec<StopText>>, Refusal> {

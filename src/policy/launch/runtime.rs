@@ -54,7 +54,9 @@ pub fn wanted(rule: &RuntimeRule, body: &ConfigBody, machine: &Machine) -> Optio
         return None;
     }
     let major = asked_major(rule, body).unwrap_or_else(|| major_for(rule, body.version.as_deref()));
-    if best(&rule.name, major, &machine.runtimes).is_some_and(|found| found.major == Some(major)) {
+    // Java servers are particular about theirs; to the others a newer one is as good.
+    let right = |found: &Runtime| rule.name != "java" || found.major == Some(major);
+    if best(&rule.name, major, &machine.runtimes).is_some_and(right) {
         return None;
     }
     Some(match rule.name.as_str() {

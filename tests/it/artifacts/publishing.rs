@@ -39,6 +39,8 @@ fn what_is_no_release_is_refused_and_leaves_nothing() {
     assert!(shop.refused(1, &["add", "node", "22.0.0", &html]).contains("damaged"));
     assert!(shop.refused(1, &["add", "minecraft/paper", "1.21.4", &html]).contains("damaged"));
     assert!(shop.refused(1, &["add", "agent", "1.0.0", &html]).contains("ELF"));
+    let program = env!("CARGO_BIN_EXE_zlh");
+    assert!(shop.refused(1, &["add", "agent", "latest", program]).contains("semantic version"));
     let whole = fs::read(shop.node("whole.tar.gz", &[7; 5000])).unwrap();
     let cut = shop.file("cut.tar.gz", &whole[..whole.len() - 9]);
     assert!(shop.refused(1, &["add", "node", "22.0.0", &cut]).contains("damaged"));
@@ -74,6 +76,9 @@ fn a_signed_store_stays_signed() {
     assert!(public.starts_with("ed25519:"), "{public}");
     shop.run(&["--key", &key, "sign"]);
     assert!(shop.refused(2, &["promote", "node", "22.11.0"]).contains("--key"));
+    let new = shop.node("b.tar.gz", b"two");
+    assert!(shop.refused(2, &["add", "node", "22.12.0", &new]).contains("--key"));
+    assert!(!shop.store().join("devcontainer/node/node-22.12.0.tar.gz").exists());
     shop.run(&["--key", &key, "promote", "node", "22.11.0"]);
     assert!(shop.run(&["--key", &key, "verify"]).contains("signed by"));
     let catalog = shop.store().join("devcontainer/_catalog.json");
@@ -92,6 +97,7 @@ fn a_catalog_with_unreadable_entries_is_not_rewritten() {
     let said = shop.refused(1, &["add", "node", "22.11.0", &shop.node("a.tar.gz", b"one")]);
     assert!(said.contains("runtimes[1]"), "{said}");
     assert_eq!(fs::read_to_string(shop.store().join("devcontainer/_catalog.json")).unwrap(), text);
+    assert!(!shop.store().join("devcontainer/node").exists());
 }
 
 #[test]

@@ -24,8 +24,8 @@ use zlh::{
 
 /// Two versions, each with a program of its own that can run.
 fn shelf(place: &Place) -> Shelf {
-    let sleep = fs::read("/bin/sleep").unwrap();
-    let archive = tar(&[file("top/bin/sleep", sleep).mode(0o755), file("top/data", "x")]);
+    let program = fs::read("/bin/sleep").unwrap();
+    let archive = tar(&[file("top/bin/sleep", program).mode(0o755), file("top/data", "x")]);
     let web = Web::of_files(&[("a.tar", &archive)]);
     for version in ["1.0", "2.0"] {
         place.with_job(&web.url, "a.tar", Some(sha256(&archive)), |job| {

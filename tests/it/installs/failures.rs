@@ -1,7 +1,7 @@
 //! Servers that are down, lie, stall and die: each a failed operation that names step and URL; the old version stays.
 use super::{
     Rig,
-    rig::{archive, damage, install, node, outcome},
+    rig::{archive_of, damage, install, node, outcome},
 };
 use crate::support::Wrong;
 use serde_json::json;
@@ -41,10 +41,9 @@ async fn whatever_the_server_does_the_old_version_stays_and_the_error_says_what_
 async fn what_does_not_run_is_not_put_in_place_and_its_last_words_are_told() {
     let mut rig = Rig::new();
     let agent = rig.agent(&[]);
-    let broken = archive("22", &[("bin/node".into(), b"#!/bin/sh\necho cannot find libfoo; exit 3\n".to_vec())]);
-    rig.publish("22", &broken);
+    rig.publish("22", &archive_of("22", "echo cannot find libfoo; exit 3", &[]));
     let why = outcome(&install(&agent, "22").await).unwrap_err();
-    assert!(!why.is_empty(), "a name twice in one archive, or a program that fails: {why}");
+    assert!(why.starts_with("trying node 22: ") && why.contains("cannot find libfoo"), "{why}");
     assert!(!rig.place("22").exists() && rig.is_clean());
     agent.finish().await;
 }

@@ -121,9 +121,14 @@ pub fn node(version: &str) -> Vec<u8> {
 
 /// The same with more files.
 pub fn archive(version: &str, more: &[(String, Vec<u8>)]) -> Vec<u8> {
+    archive_of(version, &format!("echo v{version}"), more)
+}
+
+/// With a node that does this.
+pub fn archive_of(version: &str, does: &str, more: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     let top = format!("node-v{version}-linux-x64");
-    let script = format!("#!/bin/sh\necho v{version}\n");
+    let script = format!("#!/bin/sh\n{does}\n");
     add(&mut tar, &format!("{top}/bin/node"), script.as_bytes(), 0o755);
     add(&mut tar, &format!("{top}/lib/a.js"), b"module.exports = 1\n", 0o644);
     for (name, content) in more {

@@ -245,7 +245,8 @@ fn token(flags: &[&str]) -> Option<String> {
     Some(fs::read_to_string(flags.get(at + 1)?).unwrap().trim().to_owned())
 }
 
-fn client() -> reqwest::Client {
+/// For plain calls to anything of ours.
+pub fn client() -> reqwest::Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         let _installed_before = rustls::crypto::ring::default_provider().install_default();

@@ -1,25 +1,21 @@
-//! An artifact server that a test can spoil: a folder of files by HTTP, with ranges, and faults by path.
+//! An artifact server that a test can spoil: a folder of files, with faults by path.
+use super::web::{self, Ask, Web};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread,
+    io::{self, Write},
+    path::Path,
+    sync::{Arc, Mutex, mpsc::channel},
     time::Duration,
 };
 
 /// What is wrong with a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
-    /// The connection ends after so many bytes, every time.
+    /// The connection ends at this byte of the file, every time.
     Cut(usize),
-    /// Nothing comes after so many bytes.
+    /// Nothing comes past this byte of the file.
     Stall(usize),
     /// A page of a proxy with 200.
     Page,
@@ -28,39 +24,25 @@ pub enum Wrong {
 
 /// Ends with the test.
 pub struct Artifacts {
+    web: Web,
     folder: tempfile::TempDir,
-    address: String,
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Shared {
-    wrong: Mutex<HashMap<String, Wrong>>,
-    requests: AtomicU64,
-    over: AtomicBool,
+    wrong: Arc<Mutex<HashMap<String, Wrong>>>,
 }
 
 impl Artifacts {
     pub fn serve() -> Artifacts {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (folder, shared) = (tempfile::tempdir().unwrap(), Arc::new(Shared::default()));
-        let (root, told) = (folder.path().to_owned(), shared.clone());
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if told.over.load(Ordering::SeqCst) {
-                    return;
-                }
-                let (root, told) = (root.clone(), told.clone());
-                // A client that is killed leaves its connection: that is no fault of the server.
-                thread::spawn(move || _ = answer(stream, &root, &told));
-            }
+        let (folder, wrong) = (tempfile::tempdir().unwrap(), Arc::<Mutex<HashMap<String, Wrong>>>::default());
+        let (root, spoilt) = (folder.path().to_owned(), wrong.clone());
+        let web = Web::start(move |ask, out| {
+            let path = ask.path.trim_start_matches('/');
+            let wrong = spoilt.lock().unwrap().get(path).copied();
+            answer(ask, out, fs::read(root.join(path)).ok(), wrong)
         });
-        Artifacts { folder, address, shared }
+        Artifacts { web, folder, wrong }
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.web.url.clone()
     }
 
     pub fn root(&self) -> &Path {
@@ -68,13 +50,13 @@ impl Artifacts {
     }
 
     /// How many requests there were so far.
-    pub fn requests(&self) -> u64 {
-        self.shared.requests.load(Ordering::SeqCst)
+    pub fn requests(&self) -> usize {
+        self.web.asked().len()
     }
 
     /// From now on something is wrong with this path; `None`: no longer.
     pub fn spoil(&self, path: &str, wrong: Option<Wrong>) {
-        let mut all = self.shared.wrong.lock().unwrap();
+        let mut all = self.wrong.lock().unwrap();
         match wrong {
             Some(wrong) => _ = all.insert(path.to_owned(), wrong),
             None => _ = all.remove(path),
@@ -90,61 +72,34 @@ impl Artifacts {
     }
 }
 
-impl Drop for Artifacts {
-    fn drop(&mut self) {
-        self.shared.over.store(true, Ordering::SeqCst);
-        _ = TcpStream::connect(&self.address);
-    }
-}
-
-fn answer(mut stream: TcpStream, root: &Path, shared: &Shared) -> std::io::Result<()> {
-    shared.requests.fetch_add(1, Ordering::SeqCst);
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    let first = lines.next().transpose()?.unwrap_or_default();
-    let mut from = None;
-    for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
-        let range = line.to_ascii_lowercase();
-        from = range.strip_prefix("range: bytes=").and_then(|r| r.split('-').next()?.parse().ok()).or(from);
-    }
-    let path = first.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
-    let wrong = shared.wrong.lock().unwrap().get(&path).copied();
-    let file: PathBuf = root.join(&path);
-    match (wrong, fs::read(&file)) {
-        (Some(Wrong::Status(code)), _) => head(&mut stream, &format!("{code} Bad"), 0, ""),
-        (Some(Wrong::Page), _) => {
-            let page = b"<!doctype html><html><body>Please log in</body></html>";
-            head(&mut stream, "200 OK", page.len(), "Content-Type: text/html\r\n")?;
-            stream.write_all(page)
-        }
-        (_, Err(_)) => head(&mut stream, "404 Not Found", 0, ""),
-        (wrong, Ok(bytes)) => send(&mut stream, &bytes, from, wrong),
-    }
-}
-
-fn send(stream: &mut TcpStream, bytes: &[u8], from: Option<usize>, wrong: Option<Wrong>) -> std::io::Result<()> {
-    let tag = format!("ETag: \"{}\"\r\n", data_encoding::HEXLOWER.encode(&Sha256::digest(bytes)[..8]));
-    let part = &bytes[from.unwrap_or(0).min(bytes.len())..];
-    match from {
-        None => head(stream, "200 OK", part.len(), &tag)?,
-        Some(from) => {
-            let range = format!("{tag}Content-Range: bytes {from}-{}/{}\r\n", bytes.len() - 1, bytes.len());
-            head(stream, "206 Partial Content", part.len(), &range)?;
-        }
-    }
+fn answer(ask: &Ask, out: &mut dyn Write, bytes: Option<Vec<u8>>, wrong: Option<Wrong>) -> io::Result<()> {
+    const PAGE: &[u8] = b"<!doctype html><html><body>Please log in</body></html>";
+    let bare = |out: &mut dyn Write, status: u16| {
+        write!(out, "HTTP/1.1 {status} Bad\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    };
+    let Some(bytes) = bytes else { return bare(out, 404) };
+    let tag = format!("\"{}\"", data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes)[..8]));
+    let from = ask.from.unwrap_or(0).min(bytes.len());
+    let some = |until: usize| &bytes[from..until.clamp(from, bytes.len())];
     match wrong {
-        Some(Wrong::Cut(after)) => stream.write_all(&part[..after.min(part.len())]),
-        Some(Wrong::Stall(after)) => {
-            stream.write_all(&part[..after.min(part.len())])?;
-            // Until the client gives up.
-            stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-            stream.read(&mut [0]).map(drop)
+        None => web::file(ask, out, &bytes, &tag),
+        Some(Wrong::Status(status)) => bare(out, status),
+        Some(Wrong::Page) => {
+            write!(out, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n", PAGE.len())?;
+            out.write_all(PAGE)
         }
-        _ => stream.write_all(part),
+        Some(Wrong::Cut(after)) => {
+            web::head(ask, out, bytes.len(), &tag)?;
+            out.write_all(some(after))
+        }
+        Some(Wrong::Stall(after)) => {
+            web::head(ask, out, bytes.len(), &tag)?;
+            out.write_all(some(after))?;
+            out.flush()?;
+            // Longer than any client here waits.
+            let (_never, end) = channel::<()>();
+            _ = end.recv_timeout(Duration::from_secs(60));
+            Ok(())
+        }
     }
-}
-
-fn head(stream: &mut TcpStream, status: &str, length: usize, more: &str) -> std::io::Result<()> {
-    let head =
-        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\nAccept-Ranges: bytes\r\n");
-    stream.write_all(format!("{head}{more}\r\n").as_bytes())
 }

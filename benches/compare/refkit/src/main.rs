@@ -2,6 +2,8 @@
 //!   supervise CMD...                          tokio::process, wait, start again at once
 //!   console PORT CMD...                       CMD on a PTY, fanned out to every WebSocket client
 //!   wsget URL CLIENTS TEXT [HEADER:VALUE]...  connect, send TEXT from the first client, read until SPEW-END
+//!   wsload MODE URL N PARALLEL [HEADER:VALUE] MODE: rtt | rate | setup | idle
+//!   wsecho PORT                               WebSocket echo server
 //!   serve PORT                                GET /status (JSON), serialised each time
 //!   idle PORT                                 a tokio runtime and one listening socket, nothing else
 mod console;
@@ -50,6 +52,8 @@ fn main() {
         "supervise" => rt.block_on(supervise(&a[1..])),
         "console" => rt.block_on(console::serve(n(1) as u16, &a[2..])),
         "wsget" => rt.block_on(ws::get(&s(1), n(2), &s(3), &a[4..])),
+        "wsload" => rt.block_on(ws::load(&s(1), &s(2), n(3), n(4), &a[5..])),
+        "wsecho" => rt.block_on(ws::echo(n(1) as u16)),
         "serve" => rt.block_on(serve(n(1) as u16)),
         "idle" => rt.block_on(idle(n(1) as u16)),
         _ => eprintln!("see the head of main.rs"),

@@ -1,7 +1,7 @@
-//! The console clients: connect, send a line, read until SPEW-END.
+//! The console clients (connect, send a line, read until SPEW-END), and an echo server with clients that measure it.
 use futures_util::{SinkExt, StreamExt};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
@@ -95,4 +95,100 @@ pub async fn get(url: &str, clients: usize, text: &str, headers: &[String]) {
         pct(&mut lat, 0.5),
         pct(&mut lat, 0.99)
     );
+}
+
+async fn ping(ws: &mut WebSocketStream<TcpStream>) -> bool {
+    ws.send(Message::text("x".repeat(64))).await.is_ok() && matches!(ws.next().await, Some(Ok(_)))
+}
+
+/// rtt and rate: N is milliseconds, PARALLEL connections. setup and idle: N connections in all, PARALLEL at a time.
+pub async fn load(mode: &str, url: &str, n: usize, parallel: usize, headers: &[String]) {
+    let (url, headers) = (url.to_string(), headers.to_vec());
+    let t = Instant::now();
+    if mode == "rtt" || mode == "rate" {
+        let tasks: Vec<_> = (0..parallel)
+            .map(|_| {
+                let (url, headers) = (url.clone(), headers.clone());
+                tokio::spawn(async move {
+                    let mut ws = connect(&url, &headers).await.unwrap();
+                    let (mut v, t) = (vec![], Instant::now());
+                    while t.elapsed() < Duration::from_millis(n as u64) {
+                        let s = Instant::now();
+                        assert!(ping(&mut ws).await);
+                        v.push(s.elapsed().as_secs_f64() * 1e6);
+                    }
+                    v
+                })
+            })
+            .collect();
+        let mut v = vec![];
+        for k in tasks {
+            v.extend(k.await.unwrap());
+        }
+        println!(
+            "{{\"msg_s\": {:.0}, \"p50_us\": {:.1}, \"p99_us\": {:.1}}}",
+            v.len() as f64 / (n as f64 / 1e3), pct(&mut v, 0.5), pct(&mut v, 0.99)
+        );
+        return;
+    }
+    let next = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let keep = mode == "idle";
+    let tasks: Vec<_> = (0..parallel)
+        .map(|_| {
+            let (url, headers, next) = (url.clone(), headers.clone(), next.clone());
+            tokio::spawn(async move {
+                let (mut v, mut open, mut bad) = (vec![], vec![], 0);
+                while next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < n {
+                    let s = Instant::now();
+                    let Ok(mut ws) = connect(&url, &headers).await else {
+                        bad += 1;
+                        continue;
+                    };
+                    if !ping(&mut ws).await {
+                        bad += 1;
+                        continue;
+                    }
+                    v.push(s.elapsed().as_secs_f64() * 1e6);
+                    if keep {
+                        open.push(ws);
+                    } else {
+                        let _ = ws.close(None).await;
+                    }
+                }
+                (v, open, bad)
+            })
+        })
+        .collect();
+    let (mut v, mut open, mut bad) = (vec![], vec![], 0);
+    for k in tasks {
+        let (a, b, c) = k.await.unwrap();
+        v.extend(a);
+        open.extend(b);
+        bad += c;
+    }
+    println!(
+        "{{\"conns\": {}, \"failed\": {bad}, \"conn_s\": {:.0}, \"p50_us\": {:.1}, \"p99_us\": {:.1}}}",
+        v.len(), v.len() as f64 / t.elapsed().as_secs_f64(), pct(&mut v, 0.5), pct(&mut v, 0.99)
+    );
+    if keep {
+        // hold them until the caller closes our standard input, or a minute has gone
+        let held = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin()));
+        let _ = tokio::time::timeout(Duration::from_secs(60), held).await;
+        std::process::exit(0);
+    }
+}
+
+pub async fn echo(port: u16) {
+    let l = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    while let Ok((tcp, _)) = l.accept().await {
+        let _ = tcp.set_nodelay(true);
+        tokio::spawn(async move {
+            let Ok(mut ws) = tokio_tungstenite::accept_async(tcp).await else { return };
+            while let Some(Ok(m)) = ws.next().await {
+                if (m.is_text() || m.is_binary()) && ws.send(m).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
 }

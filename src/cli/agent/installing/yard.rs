@@ -67,7 +67,7 @@ impl Yard {
             })
             .await?
             .map_err(|e| format!("clearing up after installs that were cut short: {e}"))?;
-            self.clone().tidy().await;
+            tokio::spawn(self.clone().tidy());
         }
         blocking(move || self.shelves.look()).await?.map_err(|e| format!("looking at what is installed: {e}"))
     }

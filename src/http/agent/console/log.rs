@@ -1,7 +1,7 @@
 //! `GET /console/log`: kept output by absolute offset, in every state of the workload.
 use crate::http::{
     Response,
-    agent::{Agent, backend::ConsoleLog},
+    agent::{Agent, backend::KeptOutput},
     problem::{Code, Problem},
     query::Query,
 };
@@ -26,20 +26,23 @@ pub struct Page {
     from: Option<i64>,
     /// Most bytes to answer with, at most and by default `console.page_bytes`.
     limit: Option<usize>,
+    /// Dev containers only: which shell; `main` by default.
+    session: Option<String>,
 }
 
 /// `Log-Start`, `Log-End`, `Log-Epoch`: what is kept. `Log-From`: offset of the first byte answered.
-#[utoipa::path(get, path = "/console/log", tag = "console", params(Page), responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>, headers(("Log-Start" = u64), ("Log-End" = u64), ("Log-Epoch" = u64), ("Log-From" = u64))), (status = 400, body = Problem), (status = 401, body = Problem)))]
+#[utoipa::path(get, path = "/console/log", tag = "console", params(Page), responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>, headers(("Log-Start" = u64), ("Log-End" = u64), ("Log-Epoch" = u64), ("Log-From" = u64))), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub async fn log(State(agent): State<Arc<Agent>>, Query(page): Query<Page>) -> Result<Response, Problem> {
     let most = agent.console_settings.page_bytes;
     let limit = page.limit.unwrap_or(most).min(most);
-    let range = agent.console.range();
+    let kept = agent.game.kept(page.session.as_deref())?;
+    let range = kept.range();
     let wanted = match page.from {
         Some(from) if from >= 0 => from.unsigned_abs().min(range.end),
         Some(before_end) => range.end.saturating_sub(before_end.unsigned_abs()),
         None => range.end.saturating_sub(limit as u64),
     };
-    let read = read(&*agent.console, wanted.max(range.start), range.end, limit).await;
+    let read = read(&*kept, wanted.max(range.start), range.end, limit).await;
     let (from, bytes) = read.map_err(|e| Code::INTERNAL.because(format!("The console log cannot be read: {e}")))?;
     let mut response = Response::new(bytes.into());
     let headers = response.headers_mut();
@@ -54,7 +57,7 @@ pub async fn log(State(agent): State<Arc<Agent>>, Query(page): Query<Page>) -> R
 }
 
 /// Bytes of `from..end`, at most `limit`, without a hole: ends early where bytes were overwritten meanwhile.
-async fn read(log: &dyn ConsoleLog, from: u64, end: u64, limit: usize) -> io::Result<(u64, Vec<u8>)> {
+async fn read(log: &dyn KeptOutput, from: u64, end: u64, limit: usize) -> io::Result<(u64, Vec<u8>)> {
     let mut first = from;
     let mut bytes = Vec::new();
     loop {

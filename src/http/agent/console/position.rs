@@ -1,7 +1,7 @@
 //! Where a viewer begins: at the byte it names, or a little scrollback back, at a line's start.
 use super::How;
 use crate::{
-    http::agent::backend::ConsoleLog,
+    http::agent::backend::KeptOutput,
     model::console::{Epoch, LogRange},
 };
 use std::io;
@@ -15,7 +15,7 @@ pub struct Cursor {
 
 /// An offset of the past that is no longer kept stays as it is: the viewer is told of the gap. One of the future becomes
 /// the end.
-pub async fn beginning(log: &dyn ConsoleLog, range: LogRange, how: &How, replay: u64) -> io::Result<Cursor> {
+pub async fn beginning(log: &dyn KeptOutput, range: LogRange, how: &How, replay: u64) -> io::Result<Cursor> {
     let continues = how.epoch.is_none_or(|epoch| epoch == range.epoch.0);
     let offset = match how.from {
         Some(from) if continues => from.min(range.end),
@@ -25,7 +25,7 @@ pub async fn beginning(log: &dyn ConsoleLog, range: LogRange, how: &How, replay:
 }
 
 /// The first line that begins within the last `replay` bytes, or those bytes if none does.
-async fn line_start(log: &dyn ConsoleLog, range: LogRange, replay: u64) -> io::Result<u64> {
+async fn line_start(log: &dyn KeptOutput, range: LogRange, replay: u64) -> io::Result<u64> {
     let floor = range.end.saturating_sub(replay).max(range.start);
     if floor == 0 || floor == range.end {
         return Ok(floor);

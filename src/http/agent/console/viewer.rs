@@ -1,13 +1,13 @@
 //! One viewer from handshake to goodbye. Output and input run side by side on one socket, in one task.
 use super::{
-    Dialect, How,
+    Counted, Dialect, How,
     frames::Told,
     input::Input,
     output::{self, Output},
     position,
 };
 use crate::http::{
-    agent::Agent,
+    agent::backend::ConsoleLog,
     server::connection::Connection,
     shortened,
     websocket::{self, Opening, Socket},
@@ -38,11 +38,12 @@ const NOTES: usize = 8;
 const REASON_BYTES: usize = 123;
 
 pub struct Viewer {
-    pub agent: Arc<Agent>,
+    pub(super) counted: Counted,
+    pub log: Arc<dyn ConsoleLog>,
     pub connection: Arc<Connection>,
     pub dialect: Dialect,
     pub how: How,
-    pub _place: OwnedSemaphorePermit,
+    pub _place: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a viewer is left.
@@ -128,13 +129,13 @@ impl Viewer {
     }
 
     async fn output(&self, sink: &mut output::Sink, pulse: &Pulse, told: mpsc::Receiver<Told>) -> Leave {
-        let log = &*self.agent.console;
-        let settings = &self.agent.console_settings;
+        let (log, agent) = (&*self.log, &self.counted.0);
+        let settings = &agent.console_settings;
         let range = log.range();
         match position::beginning(log, range, &self.how, settings.replay_bytes).await {
             Ok(cursor) => {
                 let dialect = self.dialect.clone();
-                let output = Output { log, settings, dialect, cursor, sink, pulse, missed: &self.agent.missed_bytes };
+                let output = Output { log, settings, dialect, cursor, sink, pulse, missed: &agent.missed_bytes };
                 output.run(range.start, self.how.readonly, told).await
             }
             Err(error) => error.into(),
@@ -143,7 +144,7 @@ impl Viewer {
 
     fn input<'a>(&'a self, pulse: &'a Pulse, notes: mpsc::Sender<Told>) -> Input<'a> {
         let is_v1 = matches!(self.dialect, Dialect::V1);
-        Input { log: &*self.agent.console, is_v1, readonly: self.how.readonly, pulse, notes }
+        Input { log: &*self.log, is_v1, readonly: self.how.readonly, pulse, notes }
     }
 }
 

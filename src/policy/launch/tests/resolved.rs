@@ -56,7 +56,7 @@ fn the_first_start_file_that_is_there_is_used() {
     };
     assert_eq!(have(&["server.jar"]).argv[6], "server.jar");
     assert_eq!(have(&["server.jar", "fabric-server-launch.jar"]).argv[6], "fabric-server-launch.jar");
-    assert_eq!(have(&[]).requires, ["fabric-server-launch.jar"]);
+    assert_eq!(have(&[]).requires, ["fabric-server.jar"], "the name it is installed under");
     assert_eq!(have(&[]).signatures, ["common", "jvm", "minecraft", "fabric", "mixin"]);
 }
 
