@@ -1,16 +1,13 @@
 //! A PostgreSQL of one test: Debian's, as its own user, on a Unix socket in a folder that goes with it.
 use std::{
     fs,
+    io::{self, BufRead, BufReader},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
     thread,
-    time::{Duration, Instant},
 };
 use tempfile::TempDir;
-
-const STARTS_WITHIN: Duration = Duration::from_secs(120);
-const PAUSE: Duration = Duration::from_millis(20);
 
 pub struct Cluster {
     folder: TempDir,
@@ -40,6 +37,17 @@ fn as_postgres(program: PathBuf, folder: &Path) -> Command {
     command
 }
 
+/// It says so itself. What it says later is read as well, so that it never waits for a reader.
+fn until_ready(log: ChildStderr) {
+    let mut log = BufReader::new(log);
+    let mut said = String::new();
+    while !said.contains("ready to accept connections") {
+        let read = log.read_line(&mut said).unwrap();
+        assert!(read > 0, "PostgreSQL did not start: {said}");
+    }
+    thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+}
+
 impl Cluster {
     pub fn start() -> Cluster {
         let folder = tempfile::Builder::new().prefix("zlh-pg-").tempdir().unwrap();
@@ -53,8 +61,7 @@ impl Cluster {
             .status()
             .unwrap();
         assert!(made.success(), "initdb: {made}");
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let server = as_postgres(programs().join("postgres"), folder.path())
+        let mut server = as_postgres(programs().join("postgres"), folder.path())
             .arg("-D")
             .arg(&data)
             .args([
@@ -69,30 +76,15 @@ impl Cluster {
                 "-k",
             ])
             .arg(folder.path())
-            .stderr(log)
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let cluster = Cluster { folder, server };
-        cluster.answers();
-        cluster
+        until_ready(server.stderr.take().unwrap());
+        Cluster { folder, server }
     }
 
     pub fn url(&self) -> String {
         format!("postgres://postgres@localhost/postgres?host={}", self.folder.path().display())
-    }
-
-    fn answers(&self) {
-        let deadline = Instant::now() + STARTS_WITHIN;
-        let ready = || {
-            let asked =
-                Command::new(programs().join("pg_isready")).arg("-q").arg("-h").arg(self.folder.path()).status();
-            asked.unwrap().success()
-        };
-        while !ready() {
-            let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(Instant::now() < deadline, "PostgreSQL does not answer: {}", log());
-            thread::sleep(PAUSE);
-        }
     }
 }
 

@@ -137,8 +137,10 @@ async fn big_bodies_stream_both_ways_and_a_slow_reader_stops_the_agent() {
     // Nobody reads on: what the agent makes comes to rest at what sockets hold.
     let taken = || f.agent.state.chunks.load(SeqCst);
     let mut last = taken();
+    let mut looks = tokio::time::interval(Duration::from_millis(300));
+    looks.tick().await;
     loop {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        looks.tick().await;
         let now = taken();
         if now == last {
             break;
