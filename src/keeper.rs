@@ -9,6 +9,7 @@ pub mod init;
 pub mod layout;
 pub mod protocol;
 
+mod between;
 mod birth;
 mod cgroups;
 mod child;

@@ -3,6 +3,7 @@ pub mod catalog;
 pub mod crash;
 pub mod doctor;
 pub mod game_server;
+pub mod installer;
 pub mod launch;
 pub mod operations;
 pub mod publish;

@@ -24,7 +24,8 @@ os.environ["NODE_PATH"] = str(NODE / "node_modules")
 DEB = {  # command: package
     "supervisord": "supervisor", "runsv": "runit", "s6-supervise": "s6", "monit": "monit", "conmon": "conmon",
     "nginx": "nginx-light", "wrk": "wrk", "websocketd": "websocketd", "tmux": "tmux", "go": "golang-go", "gcc": "gcc",
-    "script": "bsdutils",
+    "script": "bsdutils", "curl": "curl", "time": "time", "bsdtar": "libarchive-tools", "pigz": "pigz", "igzip": "isal",
+    "mkfs.ext4": "e2fsprogs",
 }
 GO_LIBS = ["golang-github-gorilla-websocket-dev", "golang-github-creack-pty-dev"]
 NPM = "pm2@7 express@5 ws@8 node-pty@1"

@@ -73,13 +73,14 @@ def run(name, child, clients=1, stall=False, secs=40):
                    + "".join(h + "\r\n" for h in head) + "\r\n").encode())
         time.sleep(0.2)
     quiet()
-    before = cpu(servers(p, port))
+    pids = servers(p, port)
+    before = cpu(pids)
     try:
         out = subprocess.run([REFKIT, "wsget", url, str(clients), text, *head], capture_output=True, text=True, timeout=secs)
         r = json.loads(out.stdout)
     except (subprocess.TimeoutExpired, ValueError):
         r = None
-    pids = servers(p, port)
+    # At once, by pids known before: what a server does about the workload's end (a crash report, say) is no console.
     res = (r, cpu(pids) - before, peak(pids))
     ours.end(p, W / str(port))
     if dead:

@@ -5,6 +5,8 @@ The workload (probe birth) is a static program that stamps the monotonic clock f
 datagram. All supervisors run at once, each with its own workload, and are killed in turn, so noise falls on all alike;
 between two kills of one workload at least 1.3 s pass (runit and s6 hold back a service that lived less than a second).
 
+Then our own binary with a backoff of B: how much later than B the restart comes.
+
   python3 crash.py [ROUNDS]
 """
 from common import *
@@ -148,4 +150,28 @@ limit = med(lat["limit: C posix_spawn + waitid"])
 rows = [[n, len(v), pct(v, 0.1), pct(v, 0.5), pct(v, 0.9), pct(v, 0.99), max(v, default=0.0), pct(v, 0.5) / limit] for n, v in
         sorted(lat.items(), key=lambda x: pct(x[1], 0.5))]
 table("kill -9 to the new process's first act, ms", ["supervisor", "n", "p10", "p50", "p90", "p99", "max", "p50 x limit"], rows)
-finish("crash", {"rows": {r[0]: {"n": r[1], "p10_ms": r[2], "p50_ms": r[3], "p90_ms": r[4], "p99_ms": r[5]} for r in rows}})
+
+BACKOFFS = {100: 4 if QUICK else 24, 1000: 2 if QUICK else 8}  # ms: rounds
+
+
+def beyond(ms, rounds):
+    """Milliseconds from kill -9 to the first act of the new process, less the backoff."""
+    c = Child(f"b{ms}")
+    p = ours.supervise(c.cmd, c.dir, free_port(), {**ours.NEVER_GIVE_UP, "restart.backoff": ",".join([f"{ms}ms"] * 64)})
+    try:
+        pid, late = c.birth()[0], []
+        for _ in range(rounds):
+            time.sleep(random.uniform(0.1, 0.2))
+            killed = time.monotonic_ns()
+            os.kill(pid, signal.SIGKILL)
+            pid, ns = c.birth()
+            late.append((ns - killed) / 1e6 - ms)
+        return late
+    finally:
+        ours.end(p, c.dir)
+
+
+late = {ms: beyond(ms, rounds) for ms, rounds in BACKOFFS.items()} if ours.there() else {}
+table("kill -9 to restarted with a backoff of B, ms later than B", ["B", "n", "p50", "p99", "max"],
+      [[f"{ms} ms", len(v), pct(v, 0.5), pct(v, 0.99), max(v)] for ms, v in late.items()])
+finish("crash", {"beyond_backoff": {ms: {"p50_ms": pct(v, 0.5), "max_ms": max(v)} for ms, v in late.items()}, "rows": {r[0]: {"n": r[1], "p10_ms": r[2], "p50_ms": r[3], "p90_ms": r[4], "p99_ms": r[5]} for r in rows}})

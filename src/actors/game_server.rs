@@ -136,8 +136,11 @@ impl GameServer {
 
     /// One console line without newline, already checked by the caller; goes to the game's console input (PTY, econ, fifo).
     pub async fn command(&self, line: String) -> Result<(), Denied> {
-        let said = self.console.say(line);
-        tokio::time::timeout(self.settings.limits.command_timeout, said).await.unwrap_or(Err(Denied::Busy))
+        let within = self.settings.limits.command_timeout;
+        if self.console.listening().is_none() && tokio::time::timeout(within, self.status.recovered()).await.is_err() {
+            return Err(Denied::Refused(Refusal::Recovering));
+        }
+        tokio::time::timeout(within, self.console.say(line)).await.unwrap_or(Err(Denied::Busy))
     }
 
     /// Players by a server-list ping made now; `None` where the game cannot tell.

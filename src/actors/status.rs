@@ -7,7 +7,7 @@
 //! ```
 //! I promise: a revision is never taken back and rises by one with each visible change, also across my own restarts;
 //! the JSON of a revision is made once; readers never wait for me; I wake up for a changed part and for a sample every
-//! `status.interval`, and for nothing else.
+//! `status.interval`, and for nothing else; what a run uses is sampled at once when it begins, is ready or ends.
 //!
 //! I do not: decide what the status says (`policy::status` does) or keep history.
 use crate::{
@@ -21,7 +21,10 @@ use crate::{
         snapshot::{Snapshot, Usage, Warning},
         time::{BootTime, WallTime},
     },
-    policy::status::{Finding, GamePart, Identity, Parts, findings, fold, revise, says_the_same},
+    policy::{
+        installer::InstallPart,
+        status::{Finding, GamePart, Identity, Parts, all_operations, findings, fold, revise, says_the_same},
+    },
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -99,6 +102,7 @@ struct Shared {
     gauges: Arc<dyn Gauges>,
     interval: Duration,
     game: watch::Sender<GamePart>,
+    install: watch::Sender<InstallPart>,
     published: watch::Sender<Arc<Published>>,
 }
 
@@ -110,7 +114,8 @@ impl Status {
         let now = gauges.now();
         let first = with_json(unsent(fold(&parts, now), &parts, &[], now.1))?;
         let (game, published) = (watch::Sender::new(game), watch::Sender::new(Arc::new(first)));
-        let shared = Shared { identity, gauges, interval, game, published };
+        let install = watch::Sender::default();
+        let shared = Shared { identity, gauges, interval, game, install, published };
         Ok(Status { slot: Slot::default(), shared: Arc::new(shared) })
     }
 
@@ -122,6 +127,17 @@ impl Status {
     pub fn publish_game(&self, part: GamePart) {
         self.shared.game.send_replace(part);
         self.slot.cast(Message::Changed);
+    }
+
+    /// As [`Status::publish_game`], for the installer's part.
+    pub fn publish_install(&self, part: InstallPart) {
+        self.shared.install.send_replace(part);
+        self.slot.cast(Message::Changed);
+    }
+
+    /// Resolves once it is known what survived of an earlier life.
+    pub async fn recovered(&self) {
+        _ = self.shared.game.subscribe().wait_for(|game| !game.recovering).await;
     }
 
     /// How the root brings the actor to life, again and again.
@@ -172,9 +188,9 @@ impl Actor for StatusAggregator {
     type Arguments = ();
 
     async fn pre_start(&self, _: ActorRef<Message>, _: ()) -> Result<State, ActorProcessingErr> {
-        let game = self.shared.game.borrow().clone();
+        let (game, install) = (self.shared.game.borrow().clone(), self.shared.install.borrow().clone());
         let usage = self.shared.published.borrow().snapshot.usage.clone();
-        let parts = Parts { identity: self.shared.identity.clone(), game, usage, machine: Vec::new() };
+        let parts = Parts { identity: self.shared.identity.clone(), game, install, usage, machine: Vec::new() };
         Ok(State { parts, tasks: JoinSet::new() })
     }
 
@@ -189,7 +205,7 @@ impl Actor for StatusAggregator {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Changed => state.parts.take_game(self.shared.game.borrow().clone()),
+            Message::Changed => self.take_parts(&me, state),
             Message::Tick => return self.tick(&me, state),
             Message::Sampled(usage) => state.parts.usage = usage,
             Message::Ping(reply) => return Ok(reply.send(())?),
@@ -202,6 +218,19 @@ impl Actor for StatusAggregator {
 }
 
 impl StatusAggregator {
+    /// What is shown beside another process must not be the use of the last one.
+    fn take_parts(&self, me: &ActorRef<Message>, state: &mut State) {
+        let stage = |parts: &Parts| (parts.game.process.map(|p| p.pid), parts.game.ready);
+        while state.tasks.try_join_next().is_some() {}
+        let before = stage(&state.parts);
+        state.parts.take_game(self.shared.game.borrow().clone());
+        state.parts.install = self.shared.install.borrow().clone();
+        if stage(&state.parts) != before {
+            let (me, usage) = (me.clone(), self.shared.gauges.usage(stage(&state.parts).0));
+            state.tasks.spawn(async move { _ = me.cast(Message::Sampled(usage.await)) });
+        }
+    }
+
     /// Samples now, in a task; the next tick is armed from here, so a slow machine gets fewer samples and no burst.
     fn tick(&self, me: &ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
         while state.tasks.try_join_next().is_some() {}
@@ -241,7 +270,7 @@ fn same(shown: &Published, fresh: &Published) -> bool {
 /// Everything but the JSON, which is only made for what is sent.
 fn unsent(snapshot: Snapshot, parts: &Parts, was: &[Check], at: WallTime) -> Published {
     let checks = findings(parts).into_iter().map(|f| check(f, was, at)).collect();
-    let (operations, crashes) = (parts.game.operations.clone(), parts.game.crashes.clone());
+    let (operations, crashes) = (all_operations(parts), parts.game.crashes.clone());
     Published { snapshot, json: Bytes::new(), operations, crashes, checks: Arc::new(checks) }
 }
 

@@ -1,8 +1,11 @@
 //! Composition root of `zlh agent`: settings, doors to the machine, actors, listener; then it waits to be told to stop.
+mod furnishing;
 mod gauges;
+mod installing;
 mod judging;
 pub mod logging;
 mod probing;
+mod resolving;
 mod saving;
 mod world;
 
@@ -10,6 +13,7 @@ use super::args::AgentArgs;
 use crate::{
     actors::{
         game_server::GameServer,
+        installer::Installer,
         root::{Root, actor_rule},
         status::Status,
     },
@@ -28,6 +32,7 @@ use crate::{
     policy::{game_server::command::Leaving, status::Identity},
 };
 use gauges::MachineGauges;
+use installing::MachineWorkshop;
 use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
@@ -135,12 +140,19 @@ async fn live(settings: Arc<Settings>) -> Result<(), Failure> {
         .await
         .map_err(|e| Failure::Start(format!("cannot listen on {}: {e}", settings.listen)))?;
     let address = listener.local_addr().map_err(cannot("read the listener's address"))?;
-    let (status, game) = actors(&settings)?;
-    let mut root =
-        Root::spawn(vec![status.child(), game.child()], actor_rule()).await.map_err(cannot("start the root actor"))?;
+    let Actors { status, game, installer } = actors(&settings)?;
+    let children = vec![status.child(), installer.child(), game.child()];
+    let mut root = Root::spawn(children, actor_rule()).await.map_err(cannot("start the root actor"))?;
     let (drain, drained) = watch::channel(false);
-    let face =
-        Agent::new(status.reader(), Arc::new(game.clone()), &settings, hosts(&settings, address), build()).face();
+    let face = Agent::new(
+        status.reader(),
+        Arc::new(game.clone()),
+        Arc::new(installer),
+        &settings,
+        hosts(&settings, address),
+        build(),
+    )
+    .face();
     let server = tokio::spawn(serve(listener, face, settings.clone(), drained));
     println!("listening agent http://{address}");
     let broken = tokio::select! {
@@ -158,8 +170,14 @@ async fn live(settings: Arc<Settings>) -> Result<(), Failure> {
     }
 }
 
-/// The two concerns of a game container, wired to this machine.
-fn actors(settings: &Arc<Settings>) -> Result<(Status, GameServer), Failure> {
+/// The concerns of a container, wired to this machine.
+struct Actors {
+    status: Status,
+    game: GameServer,
+    installer: Installer,
+}
+
+fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     let keeper = KeeperClient::new(world::plan(settings).map_err(cannot("find the program's own file"))?)
         .map_err(cannot("prepare the keeper"))?;
     let gauges = Arc::new(MachineGauges::new(settings, keeper.clone()));
@@ -169,8 +187,12 @@ fn actors(settings: &Arc<Settings>) -> Result<(Status, GameServer), Failure> {
         agent_version: VERSION.to_owned(),
     };
     let status = Status::new(identity, gauges, settings.status.interval).map_err(cannot("form the first status"))?;
-    let world = MachineWorld::new(settings.clone(), keeper).map_err(cannot("open the agent's state folder"))?;
-    Ok((status.clone(), GameServer::new(Arc::new(world), settings.clone(), status)))
+    let state = cannot("open the agent's state folder");
+    let workshop = MachineWorkshop::new(settings.clone()).map_err(&state)?;
+    let installer = Installer::new(Arc::new(workshop), settings.clone(), status.clone());
+    let world = MachineWorld::new(settings.clone(), keeper, installer.clone()).map_err(&state)?;
+    let game = GameServer::new(Arc::new(world), settings.clone(), status.clone());
+    Ok(Actors { status, game, installer })
 }
 
 async fn serve(

@@ -1,4 +1,5 @@
 //! The command line as clap types. Their doc comments are the help texts, and `docs/cli.md` is generated from them.
+use crate::model::catalog::Digest;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -48,10 +49,36 @@ pub struct ClientArgs {
 pub enum Verb {
     /// Run the agent of this container
     Agent(AgentArgs),
+    /// Install one archive from a URL into a folder, without an agent
+    #[command(hide = true)]
+    Install(InstallArgs),
     /// Publish what agents install: add, sign, promote, roll back, serve
     Artifacts(super::artifacts::args::ArtifactsArgs),
     #[command(flatten)]
     Client(ClientVerb),
+}
+
+/// One archive, and where it goes.
+#[derive(Clone, Debug, Args)]
+pub struct InstallArgs {
+    /// The archive: .tar.gz, .tar.xz, .tar.zst, .tar, .zip, or a plain file
+    #[arg(long)]
+    pub url: String,
+    /// Its SHA-256; without it the bytes are taken as they come
+    #[arg(long)]
+    pub sha256: Option<Digest>,
+    /// The folder it becomes; a tree that is there is replaced
+    #[arg(long, value_name = "DIR")]
+    pub into: PathBuf,
+    /// Keep what was fetched here, for the next attempt and the next install
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Leading folders to drop from the archive's names [default: the top folder, if it is the only one]
+    #[arg(long, value_name = "N")]
+    pub strip: Option<u32>,
+    /// Do not wait until it is on the disk: a power cut may spoil it
+    #[arg(long)]
+    pub no_sync: bool,
 }
 
 /// Flags of `zlh agent`; they win over environment and agent.toml.
@@ -144,7 +171,13 @@ pub enum ClientVerb {
     Operations {
         /// Id of an operation (the part that the table shows is enough)
         id: Option<String>,
+        /// End it early; what it did is undone
+        #[arg(long, requires = "id")]
+        cancel: bool,
     },
+    /// Language runtimes: what is installed, and what could be
+    #[command(subcommand)]
+    Runtimes(RuntimesVerb),
     /// Check this machine and the configuration, and say what to do
     Doctor(DoctorArgs),
     /// Look at the agent's settings
@@ -209,6 +242,62 @@ pub struct DoctorArgs {
     pub root: Option<PathBuf>,
     #[command(flatten)]
     pub settings: SettingsArgs,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum RuntimesVerb {
+    /// What is installed, by whom it is used, and what the artifact server has
+    List,
+    /// Install a version and make it the active one; what is there already is verified
+    Install {
+        /// node, python, go, java, dotnet
+        runtime: String,
+        /// As the catalog names it, or its beginning (22)
+        version: String,
+        /// Leave the active version as it is
+        #[arg(long)]
+        keep_active: bool,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Make an installed version the active one
+    Use {
+        runtime: String,
+        version: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Go back to the version that was active before
+    Rollback {
+        runtime: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Remove a version that nobody uses
+    Remove {
+        runtime: String,
+        version: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Compare every file with the manifest
+    Verify {
+        runtime: String,
+        /// [default: the active one]
+        version: Option<String>,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Make damaged files as they were installed
+    Repair {
+        runtime: String,
+        /// [default: the active one]
+        version: Option<String>,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Delete superseded versions and what no install needs
+    Gc(WaitArgs),
 }
 
 #[derive(Clone, Debug, Subcommand)]

@@ -15,6 +15,7 @@ pub mod players;
 pub mod power;
 pub mod progress;
 pub mod ready;
+pub mod runtimes;
 pub mod status;
 pub mod version;
 pub mod wire;
@@ -99,7 +100,9 @@ async fn ask(args: &ClientArgs, verb: ClientVerb) -> Result<(), Failure> {
         ClientVerb::Command { words } => command::send(&session, &words.join(" ")).await,
         ClientVerb::Crashes { id } => crashes::show(&session, id.as_deref()).await,
         ClientVerb::Players => players::show(&session).await,
-        ClientVerb::Operations { id } => operations::show(&session, id.as_deref()).await,
+        ClientVerb::Operations { id: Some(id), cancel: true } => operations::cancel(&session, &id).await,
+        ClientVerb::Operations { id, .. } => operations::show(&session, id.as_deref()).await,
+        ClientVerb::Runtimes(verb) => runtimes::carry_out(&session, verb).await,
         ClientVerb::Doctor(args) => doctor::examine(&session, args).await,
         ClientVerb::Version => version::show(&session).await,
         // Handled without an agent by the caller.

@@ -3,5 +3,6 @@ pub mod crash;
 pub mod doctor;
 pub mod lists;
 pub mod look;
+pub mod runtimes;
 pub mod status;
 pub mod words;

@@ -35,9 +35,7 @@ impl Setting {
 }
 
 /// Keys of the contract that later parts bring; files that name them already are not refused.
-pub const LATER: [&str; 8] = [
-    "require_hashes",
-    "trusted_keys",
+pub const LATER: [&str; 6] = [
     "terminal.linger",
     "codeserver.port",
     "codeserver.bind",
@@ -73,6 +71,8 @@ static TABLE: &[Setting] = settings! {
     "listen", "Where the agent's API listens.", |x| Slot::Address(&mut x.listen);
     "vmid", "This container's number, if the platform tells it; else /config does.", |x| Slot::OptionalCount(&mut x.vmid, 1..=999_999_999);
     "artifacts_url", "Address of the artifact server.", |x| Slot::OptionalUrl(&mut x.artifacts_url);
+    "require_hashes", "Refuse to install what has no known hash, instead of warning.", |x| Slot::Flag(&mut x.require_hashes);
+    "trusted_keys", "Keys (ed25519:…) of which one must have signed each catalog; none = no signature needed.", |x| Slot::Keys(&mut x.trusted_keys);
     "token", "Bearer token of the API; only by token_file or environment.", |x| Slot::Secret(&mut x.token);
     "token_file", "File the bearer token is read from; readable by its owner only.", |x| Slot::OptionalFile(&mut x.token_file);
     "allow_unauthenticated", "Serve without a token, even beyond this machine.", |x| Slot::Flag(&mut x.allow_unauthenticated);
@@ -110,12 +110,14 @@ static TABLE: &[Setting] = settings! {
     "game.user", "Account games run as when the agent is root; created if missing.", |x| Slot::Account(&mut x.game.user);
     "game.max_processes", "Processes and threads a server may have.", |x| Slot::Count(&mut x.game.max_processes, 16..=4_194_304);
     "game.min_disk_free_bytes", "Less free space than this where the server lies: no start.", |x| Slot::Size(&mut x.game.min_disk_free_bytes, 0..=1 << 50);
+    "game.accept_eula", "The operator accepts the licences of games that ask for it in a file (Minecraft's eula.txt).", |x| Slot::Flag(&mut x.game.accept_eula);
+    "game.prepare_patience", "Preparing a start (which may install things) without any sign of progress for this long has failed.", |x| Slot::Time(&mut x.game.prepare_patience, ms(100)..=DAY);
     "game.autostart", "Start the server with the agent after a reboot, if it was meant to run.", |x| Slot::Flag(&mut x.game.autostart);
 
     "install.max_entries", "Names one archive may hold.", |x| Slot::Count(&mut x.install.max_entries, 1..=10_000_000);
     "install.max_bytes", "Size of one archive once it is unpacked.", |x| Slot::Size(&mut x.install.max_bytes, 1 << 20..=1 << 42);
     "install.max_ratio", "Unpacked bytes for each packed one, once 64 MiB are unpacked.", |x| Slot::Count(&mut x.install.max_ratio, 2..=100_000);
-    "install.max_path_bytes", "Longest path in an archive.", |x| Slot::Size(&mut x.install.max_path_bytes, 64..=4096);
+    "install.max_path_bytes", "Longest path in an archive.", |x| Slot::Size(&mut x.install.max_path_bytes, 32..=4096);
     "install.max_path_levels", "Folders in folders in an archive.", |x| Slot::Count(&mut x.install.max_path_levels, 2..=256);
     "install.max_download_bytes", "Largest file that is fetched.", |x| Slot::Size(&mut x.install.max_download_bytes, 1 << 20..=1 << 42);
     "install.decoder_bytes", "Memory that unpacking .tar.xz or .tar.zst may ask for.", |x| Slot::Size(&mut x.install.decoder_bytes, 1 << 20..=2 << 30);
@@ -126,6 +128,14 @@ static TABLE: &[Setting] = settings! {
     "install.redirect_hosts", "Hosts a redirect may lead to besides the one that was asked.", |x| Slot::Names(&mut x.install.redirect_hosts);
     "install.ca_file", "PEM file with certificate authorities that are trusted besides the system's.", |x| Slot::OptionalFile(&mut x.install.ca_file);
     "install.check_within", "How long the first run of what was just installed may take.", |x| Slot::Time(&mut x.install.check_within, ms(100)..=HOUR);
+    "install.mirrors", "Addresses of servers that have the same artifacts, asked where the first fails.", |x| Slot::Urls(&mut x.install.mirrors);
+    "install.parallel", "Installs that work at a time; more of them wait.", |x| Slot::Count(&mut x.install.parallel, 1..=64);
+    "install.queue", "Orders to the installer that may be under way or waiting.", |x| Slot::Count(&mut x.install.queue, 1..=10_000);
+    "install.patience", "An install step without any sign of progress for this long has failed.", |x| Slot::Time(&mut x.install.patience, ms(100)..=DAY);
+    "install.tries", "How often an install that the agent's death cut short is begun again.", |x| Slot::Count(&mut x.install.tries, 1..=1000);
+    "install.keep_previous", "Formerly active versions of each runtime that garbage collection leaves.", |x| Slot::Count(&mut x.install.keep_previous, 0..=64);
+    "install.channel", "Channel of the catalog that versions are chosen from.", |x| Slot::Account(&mut x.install.channel);
+    "install.min_release_age", "Releases younger than this are not taken; 0 = all are.", |x| Slot::Time(&mut x.install.min_release_age, Duration::ZERO..=s(31_536_000));
 
     "limits.body_bytes", "Largest JSON request body.", |x| Slot::Size(&mut x.limits.body_bytes, 1 << 10..=64 << 20);
     "limits.config_bytes", "Largest /config body.", |x| Slot::Size(&mut x.limits.config_bytes, 1 << 10..=1 << 20);
@@ -199,8 +209,22 @@ mod tests {
         assert!(LATER.iter().all(|later| !keys.contains(later)), "a key of a later part has arrived");
         // Two rows that write to the same field would show: setting one changes exactly one row.
         for setting in TABLE {
-            let candidates =
-                ["7s", "true", "false", "33", "2MiB", "512KiB", "0.05", "/x", "127.0.0.1:9", "http://x", "abc", "stop"];
+            let key = format!("ed25519:{}=", "A".repeat(43));
+            let candidates = [
+                &key,
+                "7s",
+                "true",
+                "false",
+                "33",
+                "2MiB",
+                "512KiB",
+                "0.05",
+                "/x",
+                "127.0.0.1:9",
+                "http://x",
+                "abc",
+                "stop",
+            ];
             let mut settings = Settings::default();
             let changed = candidates.iter().any(|text| {
                 settings = Settings::default();

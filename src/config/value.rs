@@ -1,5 +1,6 @@
 //! One setting's place in `Settings`: how its text is read, checked and written.
 use crate::model::settings::{OnAgentStop, Secret};
+use data_encoding::BASE64;
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 /// Whole numbers of any width.
@@ -37,6 +38,8 @@ pub enum Slot<'a> {
     OptionalUrl(&'a mut Option<String>),
     Account(&'a mut String),
     Names(&'a mut Vec<String>),
+    Keys(&'a mut Vec<String>),
+    Urls(&'a mut Vec<String>),
     AgentStop(&'a mut OnAgentStop),
     Secret(&'a mut Option<Secret>),
 }
@@ -69,6 +72,8 @@ impl Slot<'_> {
             Slot::OptionalUrl(to) => url(text).map(|v| *to = v),
             Slot::Account(to) => account(text).map(|v| *to = v),
             Slot::Names(to) => names(text).map(|v| *to = v),
+            Slot::Keys(to) => keys(text).map(|v| *to = v),
+            Slot::Urls(to) => urls(text).map(|v| *to = v),
             Slot::AgentStop(to) => agent_stop(text).map(|v| *to = v),
             Slot::Secret(to) => secret(text).map(|v| *to = Some(v)),
         }
@@ -89,7 +94,7 @@ impl Slot<'_> {
             Slot::Address(v) => v.to_string(),
             Slot::OptionalUrl(v) => v.as_deref().unwrap_or_default().to_owned(),
             Slot::Account(v) => (*v).clone(),
-            Slot::Names(v) => v.join(","),
+            Slot::Names(v) | Slot::Keys(v) | Slot::Urls(v) => v.join(","),
             Slot::AgentStop(v) => agent_stop_text(**v).to_owned(),
             Slot::Secret(v) => if v.is_some() { "[secret]" } else { "" }.to_owned(),
         }
@@ -114,6 +119,8 @@ impl Slot<'_> {
             Slot::OptionalUrl(_) => "an http:// or https:// address".into(),
             Slot::Account(_) => "an account name".into(),
             Slot::Names(_) => "names divided by commas".into(),
+            Slot::Urls(_) => "http:// or https:// addresses divided by commas".into(),
+            Slot::Keys(_) => "keys as `zlh artifacts keygen` prints them, divided by commas".into(),
             Slot::AgentStop(_) => "leave, stop or auto".into(),
             Slot::Secret(_) => "text without spaces".into(),
         }
@@ -217,6 +224,10 @@ fn url(text: &str) -> Result<Option<String>, String> {
     }
 }
 
+fn urls(text: &str) -> Result<Vec<String>, String> {
+    entries(text)?.into_iter().filter_map(|one| url(one).transpose()).collect()
+}
+
 fn account(text: &str) -> Result<String, String> {
     let first = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
     let rest = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b));
@@ -231,6 +242,15 @@ fn names(text: &str) -> Result<Vec<String>, String> {
             if fits { Ok(one.to_owned()) } else { Err(format!("{one:?} is not a host name")) }
         })
         .collect()
+}
+
+/// `ed25519:` and 32 bytes in base64.
+fn keys(text: &str) -> Result<Vec<String>, String> {
+    let sound = |one: &str| {
+        let bytes = BASE64.decode(one.strip_prefix("ed25519:")?.as_bytes()).ok()?;
+        (bytes.len() == 32).then(|| one.to_owned())
+    };
+    entries(text)?.into_iter().map(|one| sound(one).ok_or_else(|| format!("{one:?} is not a key"))).collect()
 }
 
 fn agent_stop(text: &str) -> Result<OnAgentStop, String> {

@@ -121,7 +121,7 @@ pub fn as_account<T: Send>(account: &Account, look: impl FnOnce() -> T + Send) -
         return Ok(look());
     }
     thread::scope(|scope| {
-        let asking = scope.spawn(|| become_account(account).map(|()| look()));
+        let asking = thread::Builder::new().spawn_scoped(scope, || become_account(account).map(|()| look()))?;
         asking.join().unwrap_or_else(|_| Err(io::Error::other("the question itself failed")))
     })
 }

@@ -34,6 +34,8 @@ pub struct WorkloadCgroup {
     memory_v1: Option<PathBuf>,
     pids_v1: Option<PathBuf>,
     cpuacct_v1: Option<PathBuf>,
+    kill: Option<PathBuf>,
+    oom_counter: Option<PathBuf>,
     limits: Limits,
     warnings: Vec<Warning>,
 }
@@ -58,7 +60,7 @@ impl WorkloadCgroup {
         if !has(&group.unified, KILL) {
             group.warn("cgroup_kill_unavailable", "no cgroup.kill: a process tree is killed one process at a time");
         }
-        group
+        group.with_files()
     }
 
     /// The groups an earlier agent made, as far as they are there. Makes and changes nothing.
@@ -72,6 +74,15 @@ impl WorkloadCgroup {
             cpuacct_v1: there(&places.cpuacct_v1),
             ..WorkloadCgroup::default()
         }
+        .with_files()
+    }
+
+    /// Looks once for the files that a launch names: they come and go with their folders.
+    fn with_files(self) -> WorkloadCgroup {
+        let file =
+            |folder: &Option<PathBuf>, name| folder.as_ref().map(|f| f.join(name)).filter(|f: &PathBuf| f.exists());
+        let oom_counter = file(&self.unified, "memory.events").or_else(|| file(&self.memory_v1, "memory.oom_control"));
+        WorkloadCgroup { kill: file(&self.unified, KILL), oom_counter, ..self }
     }
 
     /// The same groups, no longer to be entered, and why.
@@ -98,12 +109,12 @@ impl WorkloadCgroup {
 
     /// Writing `1` kills everything inside at once.
     pub fn kill_file(&self) -> Option<PathBuf> {
-        self.file(&self.unified, KILL)
+        self.kill.clone()
     }
 
     /// File with an `oom_kill <n>` line.
     pub fn oom_counter(&self) -> Option<PathBuf> {
-        self.file(&self.unified, "memory.events").or_else(|| self.file(&self.memory_v1, "memory.oom_control"))
+        self.oom_counter.clone()
     }
 
     pub fn figures(&self) -> Figures {
@@ -157,10 +168,6 @@ impl WorkloadCgroup {
 
     fn folders(&self) -> impl Iterator<Item = PathBuf> {
         [&self.unified, &self.memory_v1, &self.pids_v1, &self.cpuacct_v1].into_iter().flatten().cloned()
-    }
-
-    fn file(&self, folder: &Option<PathBuf>, name: &str) -> Option<PathBuf> {
-        folder.as_ref().map(|f| f.join(name)).filter(|f| f.exists())
     }
 
     /// A folder that exists and that a process may enter.

@@ -1,13 +1,14 @@
 //! The console of one workload, for reading: the keeper's ring while bytes are fresh, its segment files when they are
 //! older. Needs no keeper, no actor and no lock that a writer holds, so no viewer can slow the game.
 //!
-//! Every viewer has its own cursor (an absolute offset) and they share one doorbell: a small task that exists only while
-//! somebody waits. Single lines ring it at once; more than [`BULK`] bytes at a time make it pause for [`COALESCE`], so a
-//! flood of output costs a bounded number of wake-ups.
+//! Every viewer has its own cursor (an absolute offset) and they share one doorbell, armed only while somebody watches.
+//! Whoever hears it, which is the keeper's link, copies what is new once and tells all viewers ([`News`]): no task of its
+//! own, no copy a viewer. Who lags behind what is told reads for itself. Single lines are told at once; after more than
+//! [`BULK`] bytes at a time the bell stays down for [`COALESCE`], so a flood of output costs a bounded number of wake-ups.
 use super::keeper_state::{FromRing, KeeperState};
 use crate::{
     keeper::layout::STATE_FILE,
-    model::console::{Epoch, LogRange},
+    model::console::{Epoch, LogRange, News},
 };
 use bytes::Bytes;
 use std::{
@@ -19,7 +20,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 mod segments;
 
@@ -27,6 +28,8 @@ mod segments;
 const BULK: u64 = 8 << 10;
 /// The pause: at 90 MB/s, what a terminal can give at most, the ring holds three times as much.
 const COALESCE: Duration = Duration::from_millis(1);
+/// Most bytes told with the news: about what comes during a pause.
+const TOLD: usize = 128 << 10;
 /// For how long the list of segments is believed: it changes when a megabyte has been written.
 const LISTED_FOR: Duration = Duration::from_millis(50);
 /// How often a read may find that what it looked for was just overwritten or deleted.
@@ -52,9 +55,8 @@ struct Shared {
     log_dir: PathBuf,
     state: Mutex<Option<Arc<KeeperState>>>,
     listed: Mutex<Option<Listed>>,
-    published: watch::Sender<LogRange>,
-    rang: Notify,
-    bell_is_served: AtomicBool,
+    published: watch::Sender<News>,
+    pausing: AtomicBool,
 }
 
 /// First offset and end of the segments on disk, as of then.
@@ -73,8 +75,7 @@ impl ConsoleLog {
             state: Mutex::default(),
             listed: Mutex::default(),
             published: watch::Sender::default(),
-            rang: Notify::new(),
-            bell_is_served: AtomicBool::new(false),
+            pausing: AtomicBool::new(false),
         };
         ConsoleLog { shared: Arc::new(shared) }
     }
@@ -108,26 +109,16 @@ impl ConsoleLog {
         Ok(Piece { from, bytes: Bytes::new() })
     }
 
-    /// The range as it grows, for as long as the receiver lives. Needs a tokio runtime.
-    pub fn watch(&self) -> watch::Receiver<LogRange> {
+    /// What is new, for as long as the receiver lives. Needs a tokio runtime.
+    pub fn news(&self) -> watch::Receiver<News> {
         let receiver = self.shared.published.subscribe();
-        if !self.shared.bell_is_served.swap(true, Ordering::SeqCst) {
-            self.shared.publish();
-            tokio::spawn(self.shared.clone().serve_bell());
-        }
+        self.shared.hear();
         receiver
     }
 
-    /// Resolves when bytes past `offset` exist, or when the epoch is another one.
-    pub async fn past(&self, epoch: Epoch, offset: u64) -> LogRange {
-        let mut range = self.watch();
-        // Cannot fail: the sender lives in `self`.
-        range.wait_for(|r| r.epoch != epoch || r.end > offset).await.map_or_else(|_| self.range(), |r| *r)
-    }
-
-    /// There may be news: the keeper said so, a run has ended, a keeper came or went. Costs nothing while nobody waits.
+    /// There may be news: the keeper said so, a run has ended, a keeper came or went. Costs nothing while nobody watches.
     pub(super) fn ring(&self) {
-        self.shared.rang.notify_one();
+        self.shared.hear();
     }
 
     /// The mapped state file, if there is one that is whole.
@@ -170,7 +161,7 @@ impl Shared {
         }
     }
 
-    /// Asked for with every frame of every viewer, so the folder is not listed each time.
+    /// Asked for by whoever reads, so the folder is not listed each time.
     fn on_disk(&self) -> Option<(u64, u64)> {
         let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
         match *listed {
@@ -189,37 +180,66 @@ impl Shared {
         tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
     }
 
-    fn publish(&self) {
-        let range = self.range();
-        self.published.send_if_modified(|old| std::mem::replace(old, range) != range);
-    }
-
-    /// Runs while anyone holds a receiver.
-    async fn serve_bell(self: Arc<Self>) {
-        loop {
-            if let Some(state) = self.state() {
-                state.arm_doorbell();
-            }
-            // After arming: what came before it rings no bell.
-            let before = self.published.borrow().end;
+    /// Tells what is new and asks to hear of more, unless nobody watches or too much comes.
+    fn hear(self: &Arc<Self>) {
+        if self.published.receiver_count() == 0 || self.pausing.load(Ordering::SeqCst) {
+            return;
+        }
+        if self.publish() > BULK {
+            return self.pause();
+        }
+        if let Some(state) = self.state() {
+            state.arm_doorbell();
+            // What came before it was armed rings no bell.
             self.publish();
-            if self.published.borrow().end == before {
-                tokio::select! {
-                    () = self.rang.notified() => self.publish(),
-                    () = self.published.closed() => if self.may_leave() { return },
-                }
-            }
-            if self.published.borrow().end.saturating_sub(before) > BULK {
-                tokio::time::sleep(COALESCE).await;
-            }
         }
     }
 
-    /// False if somebody came back while we were leaving and found the bell served.
-    fn may_leave(&self) -> bool {
-        self.bell_is_served.store(false, Ordering::SeqCst);
-        self.published.receiver_count() == 0 || self.bell_is_served.swap(true, Ordering::SeqCst)
+    fn pause(self: &Arc<Self>) {
+        if self.pausing.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let shared = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(COALESCE).await;
+            shared.pausing.store(false, Ordering::SeqCst);
+            shared.hear();
+        });
     }
+
+    /// How many bytes were new.
+    fn publish(&self) -> u64 {
+        let state = self.state();
+        let mut grown = 0;
+        self.published.send_if_modified(|known| {
+            let news = match &state {
+                Some(state) if state.epoch() == known.range.epoch => newest(state, known.range),
+                _ => self.another_epoch(known.range),
+            };
+            let Some(news) = news else { return false };
+            grown = news.range.end.saturating_sub(news.from);
+            *known = news;
+            true
+        });
+        grown
+    }
+
+    fn another_epoch(&self, known: LogRange) -> Option<News> {
+        let range = self.range();
+        (range != known).then(|| News { range, from: range.end, bytes: Bytes::new() })
+    }
+}
+
+/// What has come since `known`, if anything. Bytes that the ring has lost already are for those who read to notice.
+fn newest(state: &KeeperState, known: LogRange) -> Option<News> {
+    let head = state.head();
+    let grown = head.checked_sub(known.end).filter(|grown| *grown > 0)?;
+    let bytes = match state.read_ring(known.end, usize::try_from(grown).map_or(TOLD, |grown| grown.min(TOLD))) {
+        FromRing::Bytes(bytes) => bytes.into(),
+        FromRing::Older { .. } | FromRing::Beyond { .. } => Bytes::new(),
+    };
+    // Begun anew meanwhile, these offsets mean something else; the next look tells.
+    (state.epoch() == known.epoch).then(|| News { range: LogRange { end: head, ..known }, from: known.end, bytes })
 }
 
 #[cfg(test)]

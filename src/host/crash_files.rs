@@ -7,11 +7,13 @@ use crate::model::time::WallTime;
 use std::{
     fs::{File, Metadata},
     io::{self, Read},
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 
-/// A file counts if it was last written from this long before the start (coarse clocks) …
-const BEFORE_MS: i64 = 2_000;
+/// A file counts if it was last written from this long before the start (the clock of file times ticks in steps of up to
+/// 10 ms; more than that and a quick restart would be given the report of the run before) …
+const BEFORE_MS: i64 = 20;
 /// … to this long after the end: another process may still finish it.
 const AFTER_MS: i64 = 30_000;
 /// Names looked at in one folder.
@@ -30,15 +32,21 @@ pub struct CrashFile {
 }
 
 /// The crash files one run wrote below `root`, the most telling first: newest first, but plain logs (`debug.txt`) last.
-/// Blocks on the disk. `most_bytes`: how much of each file is read.
-pub fn crash_files(root: &Path, started: WallTime, ended: WallTime, most_bytes: u64) -> io::Result<Vec<CrashFile>> {
+/// Blocks on the disk. `owner`: uid the run had; what others put there is not its word. `most_bytes`: how much of each
+/// file is read.
+pub fn crash_files(
+    root: &Path,
+    owner: u32,
+    (started, ended): (WallTime, WallTime),
+    most_bytes: u64,
+) -> io::Result<Vec<CrashFile>> {
     let root = Folder::root(root)?;
     let window = started.0.saturating_sub(BEFORE_MS)..=ended.0.saturating_add(AFTER_MS);
     let mut found = candidates(&root, "", is_crash_file)?;
     if let Some(reports) = root.folder("crash-reports")? {
         found.extend(candidates(&reports, "crash-reports/", |name| name.ends_with(".txt"))?);
     }
-    found.retain(|(_, _, about)| window.contains(&modified_ms(about)));
+    found.retain(|(_, _, about)| about.uid() == owner && window.contains(&modified_ms(about)));
     found.sort_by_key(|(path, _, about)| (path == "debug.txt", std::cmp::Reverse(modified_ms(about))));
     found.truncate(FILES);
     found.into_iter().map(|(path, file, about)| read(path, file, &about, most_bytes)).collect()
@@ -84,6 +92,10 @@ mod tests {
         WallTime(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as i64)
     }
 
+    fn me() -> u32 {
+        nix::unistd::geteuid().as_raw()
+    }
+
     fn aged(path: &Path, seconds: u64) {
         let file = File::options().write(true).open(path).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(seconds)).unwrap();
@@ -91,7 +103,7 @@ mod tests {
 
     fn names(root: &Path) -> Vec<String> {
         let started = WallTime(now().0 - 60_000);
-        crash_files(root, started, now(), 1 << 20).unwrap().into_iter().map(|f| f.path).collect()
+        crash_files(root, me(), (started, now()), 1 << 20).unwrap().into_iter().map(|f| f.path).collect()
     }
 
     #[test]
@@ -129,15 +141,25 @@ mod tests {
     }
 
     #[test]
+    fn what_another_wrote_or_an_earlier_run_is_not_this_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("hs_err_pid1.log"), "x").unwrap();
+        let span = |age_ms: i64| (WallTime(now().0 - age_ms), now());
+        let of = |owner: u32, age_ms: i64| crash_files(dir.path(), owner, span(age_ms), 9).unwrap().len();
+        aged(&dir.path().join("hs_err_pid1.log"), 1);
+        assert_eq!((of(me(), 5_000), of(me() + 1, 5_000), of(me(), 500)), (1, 0, 0));
+    }
+
+    #[test]
     fn no_more_than_asked_is_read() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("debug.txt"), "é".repeat(100)).unwrap();
-        let files = crash_files(dir.path(), now(), now(), 3).unwrap();
+        let files = crash_files(dir.path(), me(), (now(), now()), 3).unwrap();
         assert_eq!(files[0].text, "é\u{fffd}");
     }
 
     #[test]
     fn a_missing_root_is_an_error() {
-        assert!(crash_files(Path::new("/nonexistent"), now(), now(), 1).is_err());
+        assert!(crash_files(Path::new("/nonexistent"), me(), (now(), now()), 1).is_err());
     }
 }

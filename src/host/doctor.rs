@@ -2,7 +2,7 @@
 use super::{
     accounts,
     cgroup::{Limits, Places, WorkloadCgroup},
-    clock,
+    clock, machine,
     probe::{Transport, port_holders},
     process::{Identity, descendants},
 };
@@ -104,17 +104,9 @@ pub fn clock() -> ClockFacts {
     ClockFacts {
         wall_ms: clock::wall_time().0,
         boot: clock::boot_time().0,
-        timezone: timezone().unwrap_or_else(|| "UTC".into()),
+        timezone: machine::timezone(Path::new("/")),
         ahead_of_server: None,
     }
-}
-
-fn timezone() -> Option<String> {
-    if let Ok(name) = fs::read_to_string("/etc/timezone") {
-        return Some(name.trim().to_owned()).filter(|n| !n.is_empty());
-    }
-    let zone = fs::canonicalize("/etc/localtime").ok()?;
-    Some(zone.to_str()?.split_once("zoneinfo/")?.1.to_owned())
 }
 
 pub fn file(path: &Path) -> FileFacts {

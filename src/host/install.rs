@@ -39,6 +39,7 @@ use crate::host::{
     accounts::Account,
     artifacts::{Artifact, ArtifactServer, Cache, Fault, FetchError, Received, Source, Stale},
     clock, failpoint,
+    store::Durability,
 };
 use collect::Collector;
 use decode::Format;
@@ -48,7 +49,7 @@ use rules::Rules;
 use staging::Staging;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -105,7 +106,15 @@ pub struct Placed {
 /// Fetches and unpacks beside the target. What an earlier transfer left is taken up; if it turns out to be no good, all is
 /// fetched again, once.
 pub fn stage(job: &Job) -> Result<Staged, InstallError> {
+    refuse_strangers(job.target)?;
     stage_only(job, None)
+}
+
+/// Only what was installed is replaced; somebody's own folder never goes to the trash.
+fn refuse_strangers(target: &Path) -> Result<(), InstallError> {
+    let ours = target.symlink_metadata().is_err() || target.join(MANIFEST).symlink_metadata().is_ok();
+    let empty = || fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
+    if ours || empty() { Ok(()) } else { Err(InstallError::InTheWay(target.to_owned())) }
 }
 
 fn stage_only(job: &Job, only: Option<&HashSet<String>>) -> Result<Staged, InstallError> {
@@ -244,10 +253,11 @@ impl Staged {
         &self.manifest
     }
 
-    /// Makes it real, durably. A tree that was there is replaced and goes to the trash.
-    pub fn activate(self) -> Result<Placed, InstallError> {
+    /// Makes it real. A tree that was there is replaced and goes to the trash.
+    pub fn activate(self, durability: Durability) -> Result<Placed, InstallError> {
         let root = self.root();
-        staging::put_in_place(&root, &self.target).map_err(disk(&self.target))?;
+        refuse_strangers(&self.target)?;
+        staging::put_in_place(&root, &self.target, durability).map_err(disk(&self.target))?;
         failpoint::reach("install.activated");
         Ok(Placed { installed: self.manifest.installed, root: self.target, from_cache: self.received.from_cache })
     }
@@ -260,6 +270,3 @@ impl Staged {
         written.map_err(disk(path))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -16,7 +16,10 @@ use super::{
     keeping::{Alive, Discovery, EventSink, Keeping, KeepingError},
 };
 use crate::{
-    keeper::protocol::{Order, Scope},
+    keeper::{
+        layout,
+        protocol::{Order, Scope},
+    },
     model::{ids::RunId, snapshot::Warning, workload::WorkloadSpec},
 };
 use accounts::Accounts;
@@ -145,6 +148,25 @@ struct Core {
     ended: Notify,
 }
 
+/// A keeper writes after 64 KiB at the latest; only a disk that refuses lets more than this wait.
+const UNWRITTEN: u64 = 128 << 10;
+
+impl Core {
+    fn unwritten(&self) -> Option<Warning> {
+        let state = self.log.state()?;
+        let waiting = state.head().saturating_sub(state.on_disk());
+        (waiting > UNWRITTEN).then(|| {
+            let folder = self.plan.log_dir();
+            let message = format!(
+                "console output cannot be written to {}: only its newest {} KiB can be read; is the disk full or read-only?",
+                folder.display(),
+                layout::RING_BYTES >> 10
+            );
+            Warning { code: "console_not_saved".into(), message }
+        })
+    }
+}
+
 /// What launches reuse.
 struct Prepared {
     accounts: Accounts,
@@ -187,9 +209,12 @@ impl KeeperClient {
         self.core.log.clone()
     }
 
-    /// What this machine could not give the workload; known after the first launch.
+    /// What this machine could not give the workload, known after the first launch, and a disk that takes no console.
     pub fn warnings(&self) -> Vec<Warning> {
-        self.core.prepared().cgroup.as_ref().map_or_else(Vec::new, |group| group.warnings().to_vec())
+        let mut warnings =
+            self.core.prepared().cgroup.as_ref().map_or_else(Vec::new, |group| group.warnings().to_vec());
+        warnings.extend(self.core.unwritten());
+        warnings
     }
 
     /// What the workload uses now; empty figures before anything was launched.

@@ -82,6 +82,11 @@ impl KeeperState {
         self.word(layout::AT_HEAD).load(Ordering::SeqCst)
     }
 
+    /// Offset right after the newest byte that reached the disk log.
+    pub fn on_disk(&self) -> u64 {
+        self.word(layout::AT_ON_DISK).load(Ordering::Acquire)
+    }
+
     /// Bytes that never reached the disk log.
     pub fn dropped(&self) -> u64 {
         self.word(layout::AT_DROPPED).load(Ordering::Acquire)

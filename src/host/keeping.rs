@@ -66,6 +66,15 @@ pub enum KeepingError {
     Environment(String),
 }
 
+impl KeepingError {
+    /// The machine or the moment lacks something (processes, files, memory, a program that is just being written), and
+    /// nothing is wrong with the workload itself.
+    pub fn is_scarcity(&self) -> bool {
+        let passing = [libc::EAGAIN, libc::ENOMEM, libc::ENFILE, libc::EMFILE, libc::ETXTBSY];
+        matches!(self, KeepingError::Launch { errno, .. } if passing.contains(errno))
+    }
+}
+
 /// One per workload. All verbs return at once; futures are driven by tasks of the caller.
 pub trait Keeping: Send + Sync + 'static {
     /// Finds what survived and connects to it; at most once per life of the caller, before anything else.

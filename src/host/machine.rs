@@ -26,7 +26,8 @@ pub fn look(root: &Path, questions: &Questions) -> io::Result<Machine> {
     })
 }
 
-fn timezone(root: &Path) -> String {
+/// Name of the time zone; `root` is `/` outside of tests.
+pub(super) fn timezone(root: &Path) -> String {
     let named = fs::read_to_string(root.join("etc/timezone")).ok().map(|text| text.trim().to_owned());
     let linked = || {
         let target = fs::read_link(root.join("etc/localtime")).ok()?;

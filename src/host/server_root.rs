@@ -9,7 +9,7 @@ use nix::{
     unistd::geteuid,
 };
 use std::{
-    io,
+    fs, io,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -49,8 +49,18 @@ pub enum PrepareError {
     NotWritable { account: String, root: PathBuf },
     #[error("the program {program:?} cannot be run by account {account:?}: {reason}")]
     Program { program: String, account: String, reason: String },
+    #[error("there is no {0}; install it or name another program")]
+    NoProgram(PathBuf),
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
+}
+
+/// The server root, made if it is not there, and the account it belongs to. Blocking.
+pub fn open(root: &Path, spec: &WorkloadSpec, game: &Game) -> Result<Account, PrepareError> {
+    let account = account(spec.user.as_deref(), game)?;
+    let folder = folders::open_root(root, &spec.cwd, &account)?;
+    check_disk(&folder, &spec.cwd, game.min_disk_free_bytes)?;
+    Ok(account)
 }
 
 /// `root`: the agent's root, beneath which `spec.cwd` lies. Blocking. What exists already is kept; called before each
@@ -63,6 +73,22 @@ pub fn prepare(root: &Path, spec: &WorkloadSpec, game: &Game) -> Result<Prepared
     reach::check(&account, &spec.cwd)?;
     let program = reach::program(&account, spec)?;
     Ok(Prepared { account, program, disk_free_bytes })
+}
+
+/// What would fail for certain, before anything is prepared. Files beneath `root/opt/zlh` may still be installed.
+pub fn foresee(root: &Path, spec: &WorkloadSpec, game: &Game) -> Result<(), PrepareError> {
+    if let Some(name) = &spec.user
+        && *name != game.user
+        && accounts::look_up(name).is_ok_and(|account| account.is_none())
+    {
+        return Err(PrepareError::NoSuchUser(name.clone()));
+    }
+    let program = Path::new(spec.argv.first().map_or("", String::as_str));
+    let absent = || fs::metadata(program).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+    if program.is_absolute() && !program.starts_with(root.join("opt/zlh")) && absent() {
+        return Err(PrepareError::NoProgram(program.to_owned()));
+    }
+    Ok(())
 }
 
 fn account(user: Option<&str>, game: &Game) -> Result<Account, PrepareError> {

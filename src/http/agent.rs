@@ -13,6 +13,7 @@ mod metrics;
 mod openapi;
 mod operations;
 mod power;
+mod runtimes;
 mod status;
 mod version;
 
@@ -36,9 +37,9 @@ use axum::{
     http::{HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::IntoResponse,
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
-use backend::{ConsoleLog, GameCommands};
+use backend::{ConsoleLog, GameCommands, RuntimeCommands};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use std::{
@@ -80,6 +81,15 @@ pub const ROUTES: &[Route] = &[
     bearer(Method::POST, "/kill", || post(power::kill)),
     bearer(Method::GET, "/operations", || get(operations::list)),
     bearer(Method::GET, "/operations/{id}", || get(operations::one)),
+    bearer(Method::DELETE, "/operations/{id}", || delete(runtimes::cancel)),
+    bearer(Method::GET, "/dev/runtimes", || get(runtimes::list)),
+    bearer(Method::POST, "/dev/runtimes", || post(runtimes::install)),
+    bearer(Method::POST, "/dev/runtimes/gc", || post(runtimes::collect)),
+    bearer(Method::DELETE, "/dev/runtimes/{runtime}/{version}", || delete(runtimes::remove)),
+    bearer(Method::POST, "/dev/runtimes/{runtime}/activate", || post(runtimes::activate)),
+    bearer(Method::POST, "/dev/runtimes/{runtime}/rollback", || post(runtimes::rollback)),
+    bearer(Method::POST, "/dev/runtimes/{runtime}/verify", || post(runtimes::verify)),
+    bearer(Method::POST, "/dev/runtimes/{runtime}/repair", || post(runtimes::repair)),
     bearer(Method::GET, "/crashes", || get(crashes::list)),
     bearer(Method::GET, "/crashes/{id}", || get(crashes::one)),
     bearer(Method::GET, "/game/players", || get(game::players)),
@@ -105,6 +115,7 @@ pub struct Agent {
     pub status: StatusReader,
     pub game: Arc<dyn GameCommands>,
     pub console: Arc<dyn ConsoleLog>,
+    pub runtimes: Arc<dyn RuntimeCommands>,
     pub gate: Gate,
     pub hosts: Hosts,
     pub build: Build,
@@ -123,6 +134,7 @@ impl Agent {
     pub fn new(
         status: StatusReader,
         game: Arc<dyn GameCommands>,
+        runtimes: Arc<dyn RuntimeCommands>,
         settings: &settings::Settings,
         hosts: Hosts,
         build: Build,
@@ -131,6 +143,7 @@ impl Agent {
             status,
             console: game.console(),
             game,
+            runtimes,
             gate: Gate::new(settings.token.as_ref()),
             hosts,
             build,

@@ -4,7 +4,7 @@
 use super::{Response, shortened};
 use crate::{
     actors::game_server::Denied,
-    model::{refusal::Refusal, time::WallTime},
+    model::{install::User, refusal::Refusal, time::WallTime},
 };
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -52,17 +52,22 @@ codes! {
     NO_SUCH_OPERATION NOT_FOUND "no_such_operation": "No operation has this id", "List `/operations`; old ones are forgotten.";
     NO_SUCH_CRASH NOT_FOUND "no_such_crash": "No crash report has this id", "List `/crashes`; old ones are forgotten.";
     PLAYERS_UNKNOWN NOT_FOUND "players_unknown": "This game does not tell who plays", "Nothing; the game's protocol has no such question.";
+    NOT_INSTALLED NOT_FOUND "not_installed": "This version is not installed here", "Install it first; `GET /dev/runtimes` lists what is there.";
     METHOD_NOT_ALLOWED METHOD_NOT_ALLOWED "method_not_allowed": "This path does not know that method", "Use a method named in the Allow header.";
     REQUEST_TIMEOUT REQUEST_TIMEOUT "request_timeout": "The body did not arrive in time", "Send the body without pauses.";
     NO_CONFIG CONFLICT "no_config": "Nothing is configured yet", "POST a configuration to `/config` first.";
     NOT_A_GAME CONFLICT "not_a_game": "This container is not a game server", "Dev containers have no start, stop and restart.";
     OPERATION_IN_PROGRESS CONFLICT "operation_in_progress": "Another operation holds the lock", "Wait until `deadlineAt`, or POST `/stop` or `/kill`.";
     NOT_RUNNING CONFLICT "not_running": "The server is not running", "POST `/start` first.";
+    NO_PREVIOUS CONFLICT "no_previous": "There is no earlier version to go back to", "Activate a version by name; `GET /dev/runtimes` lists what is there.";
+    IN_USE CONFLICT "in_use": "Processes use this version", "End the processes that `users` names, or let them end.";
+    NOT_CANCELLABLE CONFLICT "not_cancellable": "This operation cannot be cancelled", "It has ended, or it is the workload's: POST `/stop` or `/kill`.";
     TOO_LARGE PAYLOAD_TOO_LARGE "too_large": "The body is too large", "Send at most `limit` bytes.";
     UNSUPPORTED_MEDIA_TYPE UNSUPPORTED_MEDIA_TYPE "unsupported_media_type": "The body has a type not understood here", "Send `application/json`, or no Content-Type.";
     UNUSABLE UNPROCESSABLE_ENTITY "unusable": "The configuration cannot be used", "Correct the `field` named; nothing was changed.";
     UPGRADE_REQUIRED UPGRADE_REQUIRED "upgrade_required": "This path speaks WebSocket only", "Send a WebSocket handshake, version 13.";
     TOO_MANY_VIEWERS TOO_MANY_REQUESTS "too_many_viewers": "This console has as many viewers as it may", "Close one, or raise `console.max_viewers`.";
+    TOO_MANY_OPERATIONS TOO_MANY_REQUESTS "too_many_operations": "As many orders wait as may", "Wait until some have ended, or raise `install.queue`.";
     INTERNAL INTERNAL_SERVER_ERROR "internal": "The agent made a mistake", "Look into the agent's log; report it with what you did.";
     OPERATION_FAILED INTERNAL_SERVER_ERROR "operation_failed": "The operation waited for has failed", "See `detail` and `/operations/{id}`.";
     BUSY SERVICE_UNAVAILABLE "busy": "The agent did not answer in time", "Try again after `retryAfterMs`.";
@@ -124,6 +129,9 @@ pub struct Members {
     pub deadline_at: Option<WallTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// Who uses what was to be removed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<User>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,6 +174,7 @@ impl From<Code> for Problem {
             holder: None,
             deadline_at: None,
             field: None,
+            users: Vec::new(),
             limit: None,
             retry_after_ms: None,
         }))
@@ -202,6 +211,23 @@ impl From<Refusal> for Problem {
                 problem.0.field = Some(field);
                 problem
             }
+            Refusal::NotInstalled { what, installed } => {
+                let installed = if installed.is_empty() { "none".into() } else { installed.join(", ") };
+                problem.0.detail = format!("{what} is not installed here; installed versions: {installed}.");
+                problem
+            }
+            Refusal::NoPrevious { family } => {
+                problem.0.detail = format!("No formerly active version of {family} is left here.");
+                problem
+            }
+            Refusal::InUse { what, users } => {
+                let named: Vec<String> = users.iter().map(|u| format!("{} ({})", u.pid, u.name)).collect();
+                problem.0.detail = format!("{what} is in use by {}.", named.join(", "));
+                problem.0.users = users;
+                problem
+            }
+            Refusal::TooManyOperations { limit } => problem.limit(limit).retry_after(RETRY),
+            Refusal::NotCancellable { operation } => problem.operation(operation),
             Refusal::Recovering | Refusal::ShuttingDown => problem.retry_after(RETRY),
             Refusal::NoConfig | Refusal::NotAGame | Refusal::NotRunning => problem,
         }

@@ -2,7 +2,7 @@
 use super::{
     agent::{
         Agent, Build,
-        backend::{ConsoleLog, GameCommands, Verdict},
+        backend::{ConsoleLog, GameCommands, Ordered, RuntimeCommands, Verdict},
     },
     hosts::Hosts,
     server::{self, Traffic},
@@ -10,12 +10,15 @@ use super::{
 use crate::{
     actors::{
         game_server::{Accepted, Chunk, Denied, RunEnd},
+        installer::{self, Stock, workshop::Available},
         status::{Check, Published, StatusReader},
     },
     model::{
-        console::{Epoch, LogRange},
+        catalog::Digest,
+        console::{Epoch, LogRange, News},
         crash::{Classification, Confidence, CrashReport, Retry, Verdict as CrashVerdict},
         ids::{InstanceId, OperationId, Revision, RunId},
+        install::{Family, Tree, User, Wanted},
         operation::{Operation, OperationKind, OperationState},
         phase::State,
         settings::{Secret, Settings},
@@ -43,6 +46,8 @@ pub struct Fixture {
     pub status: watch::Sender<Arc<Published>>,
     pub verdict: watch::Sender<Verdict>,
     pub players: watch::Sender<Option<Players>>,
+    /// What the installer answers to every order.
+    pub ordered: watch::Sender<Ordered>,
     /// `verb argument` of each call the game got.
     pub calls: mpsc::UnboundedReceiver<String>,
     pub console: Arc<MemoryLog>,
@@ -65,6 +70,8 @@ impl Fixture {
         let verdict =
             watch::Sender::new(Ok(Accepted { operation: Some(OperationId("op-1".into())), state: State::Starting }));
         let players = watch::Sender::new(None);
+        let ordered = watch::Sender::new(Ok(installer::Accepted { operation: Some(OperationId("op-2".into())) }));
+        let runtimes = ScriptedRuntimes { verdict: ordered.subscribe(), calls: calls_in.clone() };
         let game = ScriptedGame {
             verdict: verdict.subscribe(),
             players: players.subscribe(),
@@ -74,7 +81,7 @@ impl Fixture {
         let build = Build { version: "v0.1.0".into(), commit: "abc123".into() };
         let reader = StatusReader::new(status.subscribe());
         let hosts = Hosts::new(settings.allowed_hosts.clone(), []);
-        let face = Agent::new(reader, Arc::new(game), &settings, hosts, build).face();
+        let face = Agent::new(reader, Arc::new(game), Arc::new(runtimes), &settings, hosts, build).face();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (shutdown, stopped) = oneshot::channel::<()>();
@@ -83,7 +90,7 @@ impl Fixture {
         let server = tokio::spawn(async move {
             server::serve(listener, face, &settings.limits, counted, async move { drop(stopped.await) }).await
         });
-        Fixture { addr, status, verdict, players, calls, console, traffic, shutdown, server }
+        Fixture { addr, status, verdict, players, ordered, calls, console, traffic, shutdown, server }
     }
 
     /// Publishes the next revision after `change`.
@@ -198,6 +205,7 @@ pub fn check(name: &str, ok: bool) -> Check {
 
 pub fn operation(id: &str, state: OperationState) -> Operation {
     Operation {
+        subject: String::new(),
         id: OperationId(id.into()),
         kind: OperationKind::Stop,
         state,
@@ -287,9 +295,67 @@ impl GameCommands for ScriptedGame {
     }
 }
 
+/// Writes down what it was asked.
+struct ScriptedRuntimes {
+    verdict: watch::Receiver<Ordered>,
+    calls: mpsc::UnboundedSender<String>,
+}
+
+impl ScriptedRuntimes {
+    fn called(&self, what: String) -> BoxFuture<'_, Ordered> {
+        self.calls.send(what).unwrap();
+        ready(self.verdict.borrow().clone()).boxed()
+    }
+}
+
+impl RuntimeCommands for ScriptedRuntimes {
+    fn stock(&self) -> BoxFuture<'_, Result<Vec<Stock>, Denied>> {
+        let tree = Tree {
+            id: Family::runtime("node").version("22"),
+            path: "/opt/zlh/runtimes/node/22".into(),
+            bytes: 7,
+            files: 1,
+            sha256: Digest([0; 32]),
+            bin: Vec::new(),
+            env: Default::default(),
+            verified: true,
+        };
+        let users = vec![User { pid: 7, name: "node".into() }];
+        ready(Ok(vec![Stock { tree, active: true, users }])).boxed()
+    }
+    fn available(&self) -> BoxFuture<'_, Result<Vec<Available>, String>> {
+        ready(Err("http://artifacts/ cannot be reached".into())).boxed()
+    }
+    fn ensure(&self, wanted: Wanted, activate: bool, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        self.called(format!("ensure {wanted} {activate} {holder}"))
+    }
+    fn activate(&self, runtime: String, version: String, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        self.called(format!("activate {runtime} {version} {holder}"))
+    }
+    fn rollback(&self, runtime: String, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        self.called(format!("rollback {runtime} {holder}"))
+    }
+    fn remove(&self, runtime: String, version: String, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        self.called(format!("remove {runtime} {version} {holder}"))
+    }
+    fn verify(&self, runtime: String, version: Option<String>, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        self.called(format!("verify {runtime} {version:?} {holder}"))
+    }
+    fn repair(&self, runtime: String, version: Option<String>, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        self.called(format!("repair {runtime} {version:?} {holder}"))
+    }
+    fn collect(&self, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        self.called(format!("collect {holder}"))
+    }
+    fn cancel(&self, operation: OperationId) -> BoxFuture<'_, Ordered> {
+        self.called(format!("cancel {operation}"))
+    }
+}
+
 /// A console in memory: output is what the test prints, input is what the test can look at.
 pub struct MemoryLog {
     held: watch::Sender<Held>,
+    news: watch::Sender<News>,
     ends: watch::Sender<Option<RunEnd>>,
     size: watch::Sender<(u16, u16)>,
     typed: mpsc::UnboundedSender<Bytes>,
@@ -309,6 +375,7 @@ impl MemoryLog {
         let (typed, input) = mpsc::unbounded_channel();
         MemoryLog {
             held: watch::Sender::new(Held { epoch: Epoch(7), start: 0, bytes: Vec::new() }),
+            news: watch::Sender::new(News { range: LogRange { epoch: Epoch(7), start: 0, end: 0 }, ..News::default() }),
             ends: watch::Sender::new(None),
             size: watch::Sender::new((200, 24)),
             typed,
@@ -318,7 +385,9 @@ impl MemoryLog {
     }
 
     pub fn print(&self, bytes: impl AsRef<[u8]>) {
+        let from = self.range().end;
         self.held.send_modify(|held| held.bytes.extend_from_slice(bytes.as_ref()));
+        self.news.send_replace(News { range: self.range(), from, bytes: Bytes::copy_from_slice(bytes.as_ref()) });
     }
 
     /// Forgets everything before `start`.
@@ -327,10 +396,12 @@ impl MemoryLog {
             held.bytes.drain(..(start - held.start) as usize);
             held.start = start;
         });
+        self.news.send_replace(News { range: self.range(), ..News::default() });
     }
 
     pub fn new_epoch(&self, epoch: u64, bytes: &[u8]) {
         self.held.send_replace(Held { epoch: Epoch(epoch), start: 0, bytes: bytes.to_vec() });
+        self.news.send_replace(News { range: self.range(), ..News::default() });
     }
 
     pub fn end(&self, end: RunEnd) {
@@ -363,13 +434,8 @@ impl ConsoleLog for MemoryLog {
         let bytes = Bytes::copy_from_slice(&rest[..rest.len().min(max)]);
         ready(Ok(Chunk { from, bytes })).boxed()
     }
-    fn past(&self, epoch: Epoch, offset: u64) -> BoxFuture<'_, LogRange> {
-        let mut held = self.held.subscribe();
-        async move {
-            let changed = |held: &Held| held.epoch != epoch || held.range().end > offset;
-            held.wait_for(changed).await.unwrap().range()
-        }
-        .boxed()
+    fn news(&self) -> watch::Receiver<News> {
+        self.news.subscribe()
     }
     fn ends(&self) -> watch::Receiver<Option<RunEnd>> {
         self.ends.subscribe()

@@ -15,7 +15,7 @@ use super::{
     protocol::{Launch, LaunchStep},
 };
 use std::{
-    ffi::{CString, OsStr},
+    ffi::{CString, OsStr, OsString},
     fs::{File, OpenOptions},
     io::Write,
     os::{
@@ -30,12 +30,14 @@ use std::{
 
 const PROCS: &str = "cgroup.procs";
 
-/// Where the keeper is, and where its newest run is.
+/// Where the keeper is, and where its runs are.
 #[derive(Debug, Default)]
 pub struct Groups {
     joined: Vec<Vec<u8>>,
-    /// The newest run's own group.
-    home: Option<PathBuf>,
+    /// The workload's group, in which runs have theirs; known since the first launch.
+    above: Option<PathBuf>,
+    /// Groups of runs that were made and not yet removed: one, or two between two runs.
+    homes: Vec<PathBuf>,
 }
 
 /// How a child gets into its groups.
@@ -64,21 +66,30 @@ impl Groups {
     /// Makes the run's own group, and clears away those of runs whose keeper died.
     fn settle(&mut self, v2: &[u8], run: u64) -> Option<PathBuf> {
         let above = folder(v2)?;
-        if self.home.is_none() {
+        if self.above.as_deref() != Some(above) {
             let old = std::fs::read_dir(above).into_iter().flatten().flatten();
             // A group that is not empty stays, and its processes are somebody else's business.
             old.filter(|e| e.file_name().as_bytes().starts_with(b"run-"))
                 .for_each(|e| _ = std::fs::remove_dir(e.path()));
+            self.above = Some(above.to_owned());
         }
-        let home = above.join(format!("run-{run}"));
-        std::fs::create_dir(&home).ok()?;
-        self.home = Some(home.clone());
+        self.make_home(run)
+    }
+
+    /// The group of a run that is there already, or may follow. `None`: it cannot be made.
+    pub fn make_home(&mut self, run: u64) -> Option<PathBuf> {
+        let home = self.above.as_ref()?.join(format!("run-{run}"));
+        if !self.homes.contains(&home) {
+            std::fs::create_dir(&home).ok()?;
+            self.homes.push(home.clone());
+        }
         Some(home)
     }
 
-    /// Nobody of the newest run is left.
-    pub fn vacate(&mut self) {
-        if let Some(home) = &self.home {
+    /// Nobody of any run but `but` is left.
+    pub fn vacate(&mut self, but: Option<u64>) {
+        let stays = but.map(|run| OsString::from(format!("run-{run}")));
+        for home in self.homes.extract_if(.., |home| home.file_name() != stays.as_deref()) {
             // An empty group that stays costs nothing but its name, and the next keeper clears it away.
             _ = std::fs::remove_dir(home);
         }
@@ -143,8 +154,10 @@ mod tests {
             assert!(way.birthplace.is_some());
             let door = path(&format!("unified/run-{run}/cgroup.procs"));
             assert_eq!(way.doors, [CString::new(door).unwrap()], "should the birth there fail");
-            groups.vacate();
+            groups.make_home(run + 1);
+            groups.vacate(Some(run + 1));
         }
+        groups.vacate(None);
         let left = std::fs::read_dir(path("unified")).unwrap().count();
         assert_eq!(left, 0, "neither those of these runs nor the one of a lost keeper");
         assert_eq!(std::fs::read(path("memory/cgroup.procs")).unwrap(), b"0", "once");

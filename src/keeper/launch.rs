@@ -42,10 +42,10 @@ impl Failure {
     }
 }
 
-/// Opens and sets up the run's terminal.
-pub fn open_terminal(order: &Launch) -> Result<Terminal, Failure> {
+/// Sets up the run's terminal, on `spare` if one is open already.
+pub fn open_terminal(order: &Launch, spare: Option<Terminal>) -> Result<Terminal, Failure> {
     let set_up = || -> io::Result<Terminal> {
-        let terminal = Terminal::open()?;
+        let terminal = spare.map_or_else(Terminal::open, Ok)?;
         terminal.set_mode(order.raw)?;
         terminal.resize(order.columns, order.rows)?;
         if let Some(Identity { uid, gid, .. }) = order.identity {

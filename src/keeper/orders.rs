@@ -1,5 +1,6 @@
 //! What the keeper does about each order, one function an order.
 use super::{
+    between::Between,
     client::Client,
     failpoint,
     input::Taken,
@@ -7,7 +8,7 @@ use super::{
     layout::{Progress, RunRecord},
     notes::Notes,
     protocol::{Launch, LaunchStep, Order, Report, Scope, VERSION},
-    run::{Run, kind_of, oom_kills},
+    run::{OomCounter, Run, kind_of},
     segments::Segments,
     serve::Keeper,
     signals::Leader,
@@ -78,16 +79,20 @@ fn begin_run(keeper: &mut Keeper, order: &Launch) -> Result<RunRecord, Failure> 
     if keeper.run.is_some() || keeper.orphan_lives() {
         return Err(Failure { step: LaunchStep::Busy, errno: libc::EBUSY });
     }
-    let terminal = launch::open_terminal(order)?;
+    let spare = keeper.between.as_mut().and_then(Between::take_terminal);
+    let terminal = launch::open_terminal(order, spare)?;
     let notes = Notes::from(order);
     take_up_log(keeper, &notes);
     notes.save(keeper.state);
+    let counter = order.oom_counter.as_deref();
+    let open = keeper.between.as_mut().and_then(|between| between.take_counter(counter));
+    let oom = open.unwrap_or_else(|| OomCounter::open(counter));
     let mut record = RunRecord {
         run: order.run,
         progress: Progress::Launched,
         started_boot_ns: sys::boot_time().as_nanos() as u64,
         started_wall_ms: sys::wall_ms(),
-        oom_before: oom_kills(order.oom_counter.as_deref()),
+        oom_before: oom.read(),
         oom_after: u64::MAX,
         log_start: keeper.state.head(),
         ..Default::default()
@@ -105,7 +110,7 @@ fn begin_run(keeper: &mut Keeper, order: &Launch) -> Result<RunRecord, Failure> 
     let leader = launched?;
     // Nothing to do about an errno here: the program runs.
     let _ = failpoint::reach(c"keeper.after_exec_ok");
-    keeper.run = Some(Run::new(record, leader, terminal, notes, false));
+    keeper.run = Some(Run::launched(record, leader, terminal, notes, oom));
     Ok(record)
 }
 
@@ -206,7 +211,7 @@ fn adopt(keeper: &mut Keeper, number: u64, pid: i32, start_ticks: u64) -> Result
     keeper.state.write_record(&record);
     keeper.last = Some(record);
     let notes = Notes::load(keeper.state).unwrap_or_default();
-    keeper.run = Some(Run::new(record, leader, terminal, notes, true));
+    keeper.run = Some(Run::adopted(record, leader, terminal, notes));
     keeper.report(&launched(&record));
     Ok(())
 }

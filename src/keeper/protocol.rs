@@ -124,9 +124,11 @@ pub enum Report {
     },
     /// The console has grown since the doorbell was set.
     Head,
-    /// The main process ended; an encoded [`super::layout::RunRecord`].
+    /// The main process ended; an encoded [`super::layout::RunRecord`]. `alone`: nothing outlived it, so a launch order
+    /// finds the keeper free; the `TreeEmpty` that says so too follows.
     Exited {
         record: Vec<u8>,
+        alone: bool,
     },
     /// No descendant is left; `killed` of them had outlived the main process.
     TreeEmpty {
@@ -419,7 +421,10 @@ impl Report {
                 Writer::new(68).int(1, *seq as i64).int(2, *accepted as i64).finish()
             }
             Report::Head => Writer::new(69).finish(),
-            Report::Exited { record } => Writer::new(70).put(1, record).finish(),
+            Report::Exited { record, alone } => {
+                let report = Writer::new(70).put(1, record);
+                if *alone { report.int(2, 1) } else { report }.finish()
+            }
             Report::TreeEmpty { run, killed } => {
                 Writer::new(71).int(1, *run as i64).int(2, i64::from(*killed)).finish()
             }
@@ -444,11 +449,30 @@ impl Report {
             67 => Report::LaunchFailed { run: f.bits(1)?, step: f.int(2)?, errno: f.int(3)? },
             68 => Report::InputTaken { seq: f.bits(1)?, accepted: f.bits(2)? },
             69 => Report::Head,
-            70 => Report::Exited { record: f.bytes(1)? },
+            70 => Report::Exited { record: f.bytes(1)?, alone: f.find(2).is_some() },
             71 => Report::TreeEmpty { run: f.bits(1)?, killed: f.int(2)? },
             72 => Report::Fds { run: f.bits(1)? },
             73 => Report::Refused { kind: f.int(1)?, reason: f.text(2)? },
             other => return Err(Malformed::UnknownKind(other)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_a_run_ended_alone_is_a_field_which_an_older_side_neither_sends_nor_reads() {
+        let record = b"record".to_vec();
+        for alone in [false, true] {
+            let report = Report::Exited { record: record.clone(), alone };
+            let bytes = report.encode();
+            let (kind, payload, _) = split(&bytes).unwrap().unwrap();
+            assert_eq!(Report::decode(kind, payload), Ok(report));
+            assert_eq!(Fields::parse(payload).unwrap().bytes(1), Ok(record.clone()), "where version 1 has it");
+        }
+        let older = Writer::new(70).put(1, &record).finish();
+        assert_eq!(Report::Exited { record, alone: false }.encode(), older);
     }
 }

@@ -9,7 +9,12 @@ use super::{
     terminal::Terminal,
     tree::Clearing,
 };
-use std::{ffi::OsStr, io::Read, os::unix::ffi::OsStrExt, time::Duration};
+use std::{
+    ffi::OsStr,
+    fs::File,
+    os::unix::{ffi::OsStrExt, fs::FileExt},
+    time::Duration,
+};
 
 /// After the main process has ended, the terminal is kept this long without output for whoever still holds it.
 const QUIET: Duration = Duration::from_millis(500);
@@ -34,6 +39,7 @@ pub struct Run {
     pub terminal: Option<Terminal>,
     pub input: Input,
     pub notes: Notes,
+    pub oom: OomCounter,
     /// Taken over from a dead keeper: it is not our child.
     pub adopted: bool,
     pub clearing: Option<Clearing>,
@@ -45,19 +51,26 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn new(record: RunRecord, leader: Leader, terminal: Terminal, notes: Notes, adopted: bool) -> Run {
+    /// Its counter is the one that the record's `oom_before` was read from.
+    pub fn launched(record: RunRecord, leader: Leader, terminal: Terminal, notes: Notes, oom: OomCounter) -> Run {
         Run {
             record,
             leader,
             terminal: Some(terminal),
             input: Input::default(),
             notes,
-            adopted,
+            oom,
+            adopted: false,
             clearing: None,
             outlived: 0,
             last_output: Duration::ZERO,
             grace_until: None,
         }
+    }
+
+    pub fn adopted(record: RunRecord, leader: Leader, terminal: Terminal, notes: Notes) -> Run {
+        let oom = OomCounter::open(notes.oom_counter.as_deref());
+        Run { adopted: true, ..Run::launched(record, leader, terminal, notes, oom) }
     }
 
     /// The main process lives.
@@ -88,7 +101,7 @@ impl Run {
         record.ended_boot_ns = sys::boot_time().as_nanos() as u64;
         record.ended_wall_ms = sys::wall_ms();
         record.log_end = log_end;
-        record.oom_after = oom_kills(self.notes.oom_counter.as_deref());
+        record.oom_after = self.oom.read();
         match ending {
             Ending::Reaped(r) => {
                 (record.wait_code, record.wait_status) = (r.status.code, r.status.status);
@@ -138,15 +151,25 @@ impl Run {
     }
 }
 
-/// The `oom_kill` counter of a cgroup; `u64::MAX` if it cannot be read.
-pub fn oom_kills(file: Option<&[u8]>) -> u64 {
-    let read = || {
-        let mut text = [0u8; 1024];
-        let n = std::fs::File::open(OsStr::from_bytes(file?)).ok()?.read(&mut text).ok()?;
-        let text = std::str::from_utf8(&text[..n]).ok()?;
-        text.lines().find_map(|l| l.strip_prefix("oom_kill ")?.trim().parse().ok())
-    };
-    read().unwrap_or(u64::MAX)
+/// The `oom_kill` counter of a cgroup, kept open for a run: it is read once more when that has ended, in a hurry.
+#[derive(Default)]
+pub struct OomCounter(Option<File>);
+
+impl OomCounter {
+    pub fn open(file: Option<&[u8]>) -> OomCounter {
+        OomCounter(file.and_then(|path| File::open(OsStr::from_bytes(path)).ok()))
+    }
+
+    /// `u64::MAX` if it cannot be read.
+    pub fn read(&self) -> u64 {
+        let read = || {
+            let mut text = [0u8; 1024];
+            let n = self.0.as_ref()?.read_at(&mut text, 0).ok()?;
+            let text = std::str::from_utf8(&text[..n]).ok()?;
+            text.lines().find_map(|l| l.strip_prefix("oom_kill ")?.trim().parse().ok())
+        };
+        read().unwrap_or(u64::MAX)
+    }
 }
 
 /// The kind number of an order, for refusals.
@@ -173,9 +196,10 @@ mod tests {
         let file = dir.path().join("events");
         for text in ["low 0\nhigh 0\nmax 5\noom 1\noom_kill 3\n", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"] {
             std::fs::write(&file, text).unwrap();
-            assert_eq!(oom_kills(Some(file.as_os_str().as_bytes())), 3);
+            let counter = OomCounter::open(Some(file.as_os_str().as_bytes()));
+            assert_eq!((counter.read(), counter.read()), (3, 3), "from its beginning each time");
         }
-        assert_eq!(oom_kills(Some(b"/nonexistent")), u64::MAX);
-        assert_eq!(oom_kills(None), u64::MAX);
+        assert_eq!(OomCounter::open(Some(b"/nonexistent")).read(), u64::MAX);
+        assert_eq!(OomCounter::open(None).read(), u64::MAX);
     }
 }

@@ -1,5 +1,6 @@
 //! The keeper's loop: terminal, children, agent, in this order; asleep whenever none of them has something to say.
 use super::{
+    between::Between,
     cgroups::Groups,
     client::{self, Client},
     failpoint,
@@ -23,6 +24,8 @@ use std::{
 
 /// Read from the terminal before anything else gets its turn.
 const TURN: usize = 64 << 10;
+/// A read that gives no more than this has most likely emptied the terminal; if not, poll says so at once.
+const FEW: usize = 1 << 10;
 /// Read after the end of the main process: more than a terminal holds, less than would overrun the disk log.
 const LAST_TURN: usize = 160 << 10;
 /// A connection that cannot be accepted (no descriptors left in the system) is tried again after this.
@@ -32,6 +35,8 @@ pub struct Keeper {
     pub state: StateFile,
     pub log: Option<Segments>,
     pub run: Option<Run>,
+    /// Since the last run's tree was empty, for a moment.
+    pub between: Option<Between>,
     /// The newest run known, also of an earlier keeper.
     pub last: Option<RunRecord>,
     /// Somebody was told how the last run ended.
@@ -59,6 +64,7 @@ impl Keeper {
             state,
             log: None,
             run: None,
+            between: None,
             reported: true,
             last,
             client: None,
@@ -101,10 +107,12 @@ impl Keeper {
             }
             self.on_time();
             self.send();
+            self.settle();
         }
         if let Some(log) = &mut self.log {
             log.flush_now(self.state);
         }
+        self.groups.vacate(None);
     }
 
     fn interests(&self) -> [libc::pollfd; 5] {
@@ -128,12 +136,13 @@ impl Keeper {
     fn timeout(&self) -> Option<Duration> {
         let log = self.log.as_ref().and_then(Segments::due);
         let run = self.run.as_ref().and_then(Run::due);
-        let due = [log, run, self.accept_after, self.trim_at].into_iter().flatten().min()?;
+        let between = self.between.as_ref().map(|between| between.until);
+        let due = [log, run, between, self.accept_after, self.trim_at].into_iter().flatten().min()?;
         Some(due.saturating_sub(sys::boot_time()))
     }
 
     fn on_terminal(&mut self, hung_up: bool) {
-        let got = self.pump(TURN);
+        let got = self.pump(TURN, FEW);
         if got == 0 && hung_up {
             // A privileged program may hang up on everybody (vhangup), us too: open our side again.
             if let Some(run) = &mut self.run
@@ -146,10 +155,10 @@ impl Keeper {
     }
 
     /// Terminal to ring, ring to disk, bell to agent; how much came.
-    fn pump(&mut self, most: usize) -> usize {
+    fn pump(&mut self, most: usize, enough: usize) -> usize {
         let Some(run) = &mut self.run else { return 0 };
         let Some(terminal) = &run.terminal else { return 0 };
-        let got = terminal::drain(self.state, terminal.master(), most);
+        let got = terminal::drain(self.state, terminal.master(), most, enough);
         if got == 0 {
             return 0;
         }
@@ -204,7 +213,7 @@ impl Keeper {
     fn end_run(&mut self, ending: Ending) {
         // Nothing to do about an errno here but go on.
         let _ = failpoint::reach(c"keeper.child_exited_before_record");
-        self.pump(LAST_TURN);
+        self.pump(LAST_TURN, 0);
         let Some(run) = &mut self.run else { return };
         run.finish(ending, self.state.head());
         let outlived = !run.adopted && sys::has_children();
@@ -218,12 +227,12 @@ impl Keeper {
         run.input.abandon(|taken| orders::acknowledge(client, taken));
         self.last = Some(record);
         self.reported = self.client.is_some();
-        self.report(&Report::Exited { record: record.encode().to_vec() });
-        self.send();
-        if let Some(run) = &mut self.run
-            && (run.adopted || outlived)
-        {
-            run.clear();
+        let alone = !run.adopted && !outlived;
+        self.report(&Report::Exited { record: record.encode().to_vec(), alone });
+        // Alone, that its tree is empty follows at once, and both go out together.
+        if !alone {
+            self.send();
+            self.run.iter_mut().for_each(Run::clear);
         }
     }
 
@@ -232,12 +241,26 @@ impl Keeper {
         if self.run.as_ref().is_none_or(Run::alive) {
             return;
         }
-        self.pump(LAST_TURN);
+        self.pump(LAST_TURN, 0);
         if let Some(run) = self.run.take() {
             self.report(&Report::TreeEmpty { run: run.record.run, killed: run.outlived });
-            // Before the terminal is closed, which takes longer than saying so.
             self.send();
-            self.groups.vacate();
+            // Only somebody who is there can order another.
+            if self.client.is_some() {
+                self.groups.make_home(run.record.run + 1);
+                self.between = Some(Between::begin(run));
+            } else {
+                self.groups.vacate(None);
+            }
+        }
+    }
+
+    /// Once the next run is under way, or late, what was kept for its sake is let go.
+    fn settle(&mut self) {
+        let over = |between: &Between| self.run.is_some() || between.until <= sys::boot_time();
+        if self.between.as_ref().is_some_and(over) {
+            self.between = None;
+            self.groups.vacate(self.run.as_ref().map(|run| run.record.run));
         }
     }
 
@@ -322,6 +345,8 @@ impl Keeper {
         let Some(client) = &mut self.client else { return };
         client.flush();
         if client.gone() {
+            // What could not be sent any more was told to nobody.
+            self.reported &= !client.wants_to_send();
             self.client = None;
             self.leaving = self.leaving || (self.run.is_none() && self.reported);
         }

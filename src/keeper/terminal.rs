@@ -102,12 +102,18 @@ fn open_slave(master: &OwnedFd) -> io::Result<OwnedFd> {
     }
 }
 
-/// Reads what is there into the ring, up to `most` bytes; how many came.
-pub fn drain(state: super::state_file::StateFile, master: BorrowedFd<'_>, most: usize) -> usize {
+/// Reads what is there into the ring, up to `most` bytes, and no further than a read that gave `enough` or less; how many
+/// came.
+pub fn drain(state: super::state_file::StateFile, master: BorrowedFd<'_>, most: usize, enough: usize) -> usize {
     let mut got = 0;
     while got < most {
         match super::ring::fill(state, master) {
-            super::ring::Filled::Bytes(n) => got += n,
+            super::ring::Filled::Bytes(n) => {
+                got += n;
+                if n <= enough {
+                    break;
+                }
+            }
             super::ring::Filled::Dry | super::ring::Filled::Closed => break,
         }
     }

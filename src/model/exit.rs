@@ -64,6 +64,9 @@ pub struct Exit {
     /// Console offset right after the last byte of this run, and right before its first.
     pub log_start: u64,
     pub log_end: u64,
+    /// Nothing of the run's tree outlived its main process.
+    #[serde(default)]
+    pub alone: bool,
 }
 
 impl Exit {

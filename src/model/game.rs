@@ -52,6 +52,9 @@ pub struct GameDefinition {
     pub user: Option<String>,
     #[serde(default)]
     pub files: FileRules,
+    /// Absent: nothing but a body's own `artifact_path` is ever installed.
+    #[serde(default)]
+    pub install: Option<InstallRule>,
 }
 
 /// One flavour of a game. Lists are added to the game's own; `entry` replaces it.
@@ -64,6 +67,50 @@ pub struct Variant {
     pub requires: Vec<String>,
     pub signatures: Vec<String>,
     pub watched_files: Vec<String>,
+    pub install: InstallRule,
+}
+
+/// How a server root is made from what the artifact server has. Texts may hold the variables of `policy::launch`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InstallRule {
+    /// On the artifact server; `None`: where files of games lie by convention.
+    pub path: Option<String>,
+    /// The version of a body that names none.
+    pub version: Option<String>,
+    /// The name that an artifact of one file gets in the server root.
+    pub file: Option<String>,
+    /// Run once for each artifact, in the server root and as the server's account: what makes a server of it.
+    pub run: Vec<String>,
+    /// Files that are wanted before the first start, where the artifact server has them.
+    pub extras: Vec<Extra>,
+    /// What is written into files of the owner's.
+    pub presets: Vec<Preset>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extra {
+    /// On the artifact server.
+    pub path: String,
+    /// In the server root. One that is there already is left alone.
+    pub to: String,
+}
+
+/// Lines of a `key=value` file.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preset {
+    pub file: String,
+    /// Made so before each start; all other lines stay as their owner wrote them.
+    #[serde(default)]
+    pub set: BTreeMap<String, String>,
+    /// Written where the key is missing.
+    #[serde(default)]
+    pub once: BTreeMap<String, String>,
+    /// Only where the operator accepts the game's licence (`game.accept_eula`).
+    #[serde(default)]
+    pub eula: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]

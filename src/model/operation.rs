@@ -12,6 +12,13 @@ pub enum OperationKind {
     Start,
     Stop,
     Restart,
+    Install,
+    Activate,
+    Rollback,
+    Remove,
+    Verify,
+    Repair,
+    Collect,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -38,6 +45,9 @@ pub struct Operation {
     pub id: OperationId,
     pub kind: OperationKind,
     pub state: OperationState,
+    /// What it is about, where there may be several: `node 22`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subject: String,
     /// Who asked: `api`, `cli`, `autostart`, `agent`.
     pub holder: String,
     #[schema(value_type = String, format = DateTime)]

@@ -20,6 +20,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     pub vmid: Option<u32>,
     pub artifacts_url: Option<String>,
+    /// What has no known hash is refused instead of installed with a warning.
+    pub require_hashes: bool,
+    /// Keys whose signature a catalog must bear, `ed25519:…`; none: catalogs need no signature.
+    pub trusted_keys: Vec<String>,
     /// Bearer token; never printed.
     pub token: Option<Secret>,
     /// File the token is read from.
@@ -111,6 +115,10 @@ pub struct Game {
     pub max_processes: u32,
     /// Less free space than this where the server root lies: no start.
     pub min_disk_free_bytes: u64,
+    /// The operator accepts the licences of the games that ask for it in a file (Minecraft's `eula.txt`).
+    pub accept_eula: bool,
+    /// Preparing a start (which may install things) without any sign of progress for this long has failed.
+    pub prepare_patience: Duration,
     /// Start the saved workload when the agent starts after a reboot and it was meant to run.
     pub autostart: bool,
 }
@@ -145,6 +153,22 @@ pub struct Install {
     pub ca_file: Option<PathBuf>,
     /// Time a fresh install's first run (`node --version`) may take.
     pub check_within: Duration,
+    /// Addresses of servers that have the same artifacts.
+    pub mirrors: Vec<String>,
+    /// Installs that work at a time; more of them wait.
+    pub parallel: usize,
+    /// Orders that may be under way or waiting.
+    pub queue: usize,
+    /// A step without any sign of progress for this long has failed.
+    pub patience: Duration,
+    /// Lives of the agent that an order may outlast before it is given up.
+    pub tries: u32,
+    /// Formerly active versions of each runtime that garbage collection leaves.
+    pub keep_previous: usize,
+    /// The catalog's channel that versions are chosen from.
+    pub channel: String,
+    /// Releases younger than this are not taken.
+    pub min_release_age: Duration,
 }
 
 impl Install {
@@ -213,6 +237,8 @@ impl Default for Settings {
             listen: SocketAddr::from(([0, 0, 0, 0], 18888)),
             vmid: None,
             artifacts_url: None,
+            require_hashes: false,
+            trusted_keys: Vec::new(),
             token: None,
             token_file: None,
             allow_unauthenticated: false,
@@ -245,7 +271,14 @@ impl Default for Settings {
                 columns: 200,
                 rows: 24,
             },
-            game: Game { user: "game".into(), max_processes: 4096, min_disk_free_bytes: 64 << 20, autostart: true },
+            game: Game {
+                user: "game".into(),
+                max_processes: 4096,
+                min_disk_free_bytes: 64 << 20,
+                accept_eula: true,
+                prepare_patience: s(600),
+                autostart: true,
+            },
             install: Install::default(),
             limits: Limits::default(),
             status: Status { interval: s(5) },
@@ -272,6 +305,14 @@ impl Default for Install {
             redirect_hosts: Vec::new(),
             ca_file: None,
             check_within: s(60),
+            mirrors: Vec::new(),
+            parallel: 2,
+            queue: 64,
+            patience: Duration::from_secs(180),
+            tries: 3,
+            keep_previous: 1,
+            channel: "stable".into(),
+            min_release_age: Duration::ZERO,
         }
     }
 }

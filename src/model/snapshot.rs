@@ -2,6 +2,7 @@
 use super::{
     crash::Classification,
     ids::{InstanceId, OperationId, Revision},
+    install::RuntimeState,
     operation::OperationKind,
     phase::State,
     time::WallTime,
@@ -58,7 +59,7 @@ pub struct Snapshot {
     pub code_server_installed: bool,
     pub code_server_running: bool,
     pub code_server_port: Option<u16>,
-    pub runtimes: Vec<serde_json::Value>,
+    pub runtimes: Vec<RuntimeState>,
     pub operation_in_progress: bool,
     pub operation_type: Option<OperationKind>,
     #[schema(value_type = Option<String>)]

@@ -30,8 +30,9 @@ mod commanded;
 mod ended;
 mod ladder;
 mod recovering;
+mod saved;
 mod starting;
-pub use starting::{LAUNCH_WITHIN, PREPARE_WITHIN};
+pub use starting::LAUNCH_WITHIN;
 mod stopping;
 mod view;
 
@@ -79,13 +80,17 @@ pub struct Machine {
     /// The last run id drawn, and the last one known to be reserved on disk.
     drawn: RunId,
     durable: RunId,
-    /// Saves that are out, with what they reserve: at most a handful.
-    saving: Vec<(Ticket, RunId)>,
+    /// What is wanted as far as the disk knows.
+    durably: Desired,
+    /// At most a handful.
+    saving: Vec<saved::Saving>,
     /// The save that ends an operation.
     settling: Option<Ticket>,
     /// This turn's save, and what goes with it.
     to_save: Option<Ticket>,
     records: Vec<Record>,
+    /// What does not wait for this turn's save.
+    ahead: Option<Effect>,
     out: Vec<Effect>,
 }
 
@@ -95,6 +100,7 @@ struct Timers {
     phase: Option<Ticket>,
     probe: Option<Ticket>,
     operation: Option<Ticket>,
+    save: Option<Ticket>,
 }
 
 impl Machine {
@@ -115,10 +121,12 @@ impl Machine {
             tickets: 0,
             drawn: RunId(0),
             durable: RunId(0),
+            durably: Desired::Stopped,
             saving: Vec::new(),
             settling: None,
             to_save: None,
             records: Vec::new(),
+            ahead: None,
             out: Vec::new(),
         }
     }
@@ -139,7 +147,7 @@ impl Machine {
             Reply::Discovered { found, autostart } => self.on_discovered(now, ticket, found, autostart),
             Reply::Stored(result) => self.on_stored(now, ticket, result),
             Reply::StillStoring => _ = self.settling.take_if(|awaited| *awaited == ticket),
-            Reply::Progressed { step, progress } => self.on_progressed(ticket, &step, progress),
+            Reply::Progressed { step, progress } => self.on_progressed(now, ticket, &step, progress),
             Reply::Prepared(result) => self.on_prepared(now, ticket, result),
             Reply::PortsFreed(result) => self.on_ports_freed(now, ticket, result),
             Reply::TimerFired => self.on_timer(now, ticket),
@@ -159,31 +167,16 @@ impl Machine {
         }
     }
 
-    fn on_stored(&mut self, now: Moment, ticket: Ticket, result: Result<(), String>) {
-        let Some(at) = self.saving.iter().position(|(t, _)| *t == ticket) else { return };
-        let (_, reserved) = self.saving.remove(at);
-        match &result {
-            Ok(()) => {
-                self.durable = self.durable.max(reserved);
-                self.unwarn("state_not_saved");
-            }
-            Err(why) => self.warn("state_not_saved", format!("what must survive a restart could not be saved: {why}")),
-        }
-        self.settling.take_if(|awaited| *awaited == ticket);
-        self.on_saved_for_start(now, ticket, &result);
-        self.on_saved_for_stop(now, ticket);
-        self.on_done_aside(now, ticket, &result);
-        self.on_saved_for_close(ticket);
-    }
-
     fn on_timer(&mut self, now: Moment, ticket: Ticket) {
-        let Timers { phase, probe, operation } = &mut self.timers;
+        let Timers { phase, probe, operation, save } = &mut self.timers;
         if phase.take_if(|t| *t == ticket).is_some() {
             self.on_phase_timer(now);
         } else if probe.take_if(|t| *t == ticket).is_some() {
             self.probe();
         } else if operation.take_if(|t| *t == ticket).is_some() {
             self.on_operation_overdue(now);
+        } else if save.take_if(|t| *t == ticket).is_some() {
+            self.save();
         }
     }
 
@@ -207,7 +200,8 @@ impl Machine {
 
     /// Does this timer still matter?
     pub fn awaits_timer(&self, ticket: Ticket) -> bool {
-        [self.timers.phase, self.timers.probe, self.timers.operation].contains(&Some(ticket))
+        let Timers { phase, probe, operation, save } = self.timers;
+        [phase, probe, operation, save].contains(&Some(ticket))
     }
 
     /// An operation has ended and the disk does not know it yet: shown now, its outcome could be another one in the next
@@ -262,7 +256,7 @@ impl Machine {
         self.timers.phase = Some(self.arm(after));
     }
 
-    /// The memory goes to disk with this turn, once, before any other effect.
+    /// The memory goes to disk with this turn, once.
     fn save(&mut self) -> Ticket {
         let fresh = self.to_save.is_none();
         let ticket = self.to_save.unwrap_or(Ticket(self.tickets + 1));
@@ -276,12 +270,14 @@ impl Machine {
         self.save()
     }
 
-    /// Ends the turn: the save first, then everything else in order.
+    /// Ends the turn: the save first, then everything else in order; but a restart without delay goes before all.
     fn finish(&mut self) -> Vec<Effect> {
-        let mut effects = Vec::with_capacity(self.out.len() + 1);
+        let mut effects = Vec::with_capacity(self.out.len() + 2);
+        effects.extend(self.ahead.take());
         if let Some(ticket) = self.to_save.take() {
-            self.saving.push((ticket, self.memory.reserved));
             let mut records = std::mem::take(&mut self.records);
+            let (reserved, desired) = (self.memory.reserved, self.memory.intent.desired);
+            self.saving.push(saved::Saving { ticket, reserved, desired, records: records.clone() });
             records.push(Record::Memory(Box::new(self.memory.clone())));
             effects.push(Effect::Save(ticket, records));
         }

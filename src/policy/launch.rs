@@ -11,6 +11,7 @@ mod body;
 mod checks;
 mod custom;
 mod echo;
+mod furnish;
 mod ladder;
 mod ready;
 mod runtime;
@@ -20,6 +21,7 @@ pub use body::read;
 pub use echo::echo;
 
 use crate::model::{
+    furnishing::Furnishing,
     game::{ConfigBody, ConsoleKind, GameDefinition, Games, Variant},
     machine::{Machine, Questions},
     refusal::Refusal,
@@ -60,6 +62,23 @@ pub fn questions(body: &ConfigBody, games: &Games, settings: &Settings) -> Resul
         globs: choice.entries().to_vec(),
         runtime: choice.game.runtime.as_ref().map(|rule| rule.name.clone()),
     })
+}
+
+/// What has to be installed and written before a launch, as far as this machine lacks it.
+pub fn furnishing(
+    body: &ConfigBody,
+    games: &Games,
+    machine: &Machine,
+    settings: &Settings,
+) -> Result<Furnishing, Refusal> {
+    let choice = Choice::of(body, games)?;
+    let mut unsaid = Vec::new();
+    let memory = memory(body, choice.game, machine, &mut unsaid)?;
+    let ports = body.ports.clone().unwrap_or_else(|| choice.game.ports.clone());
+    let console = console(body, choice.game, machine, &ports)?;
+    let numbers = Numbers { memory, ports: &ports, console: &console };
+    let variables = variables(body, &choice, machine, settings, &numbers, &mut unsaid);
+    furnish::furnishing(body, &choice, machine, &variables, settings)
 }
 
 /// Everything needed to launch, prove, stop and judge the workload.
@@ -142,8 +161,12 @@ impl<'a> Choice<'a> {
         if self.is_custom() {
             return custom::server_root(base, body.workdir.as_deref());
         }
-        let variant = if self.name.is_empty() { NO_VARIANT } else { self.name };
-        base.join(variant).join(world(body))
+        base.join(self.folder()).join(world(body))
+    }
+
+    /// What stands for the variant in paths.
+    fn folder(&self) -> &str {
+        if self.name.is_empty() { NO_VARIANT } else { self.name }
     }
 
     fn entries(&self) -> &[String] {

@@ -53,6 +53,8 @@ pub fn admission(asked: Asked, held: Option<Held>) -> Admission {
         (Asked::Stop, K::Config) if !installing => Admission::Supersede,
         (Asked::Stop, K::Config) => Admission::Busy,
         (Asked::Configure | Asked::Start | Asked::Restart, _) => Admission::Busy,
+        // The installer's operations leave the workload alone and never hold this lock.
+        (Asked::Stop | Asked::Kill, _) => Admission::Enter,
     }
 }
 
@@ -143,6 +145,7 @@ fn running(kind: OperationKind, by: By, now: (BootTime, WallTime), within: Durat
         id: by.id,
         kind,
         state: OperationState::Running,
+        subject: String::new(),
         holder: by.holder,
         started_at: now.1,
         deadline_at: later(now.1, within),

@@ -8,7 +8,7 @@ use crate::{
         snapshot::{Players, Snapshot, Usage, Warning},
         time::{BootTime, WallTime},
     },
-    policy::game_server::memory::LastCrash,
+    policy::{game_server::memory::LastCrash, installer::InstallPart},
 };
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ pub struct Identity {
 pub struct Parts {
     pub identity: Identity,
     pub game: GamePart,
+    pub install: InstallPart,
     pub usage: Usage,
     /// What the machine cannot give.
     pub machine: Vec<Warning>,
@@ -101,6 +102,7 @@ pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
     fold_crash(&mut s, &parts.game);
     fold_operation(&mut s, &parts.game);
     fold_config(&mut s, &parts.game);
+    fold_install(&mut s, &parts.install);
     s.warnings.extend(parts.machine.iter().cloned());
     s
 }
@@ -162,6 +164,27 @@ fn fold_config(s: &mut Snapshot, game: &GamePart) {
     s.warnings = game.warnings.clone();
     s.error = game.error.clone();
     s.config = game.config.clone().unwrap_or_else(|| serde_json::json!({}));
+}
+
+/// The workload's own step comes first: it mirrors what it waits for.
+fn fold_install(s: &mut Snapshot, install: &InstallPart) {
+    if s.install_step.is_empty() {
+        s.install_step = install.step.clone();
+        s.install_progress = install.progress;
+    }
+    s.runtimes = install.runtimes.clone();
+    s.warnings.extend(install.warnings.iter().cloned());
+}
+
+/// Newest first: ids sort by time. The workload's and the installer's, each bounded by `limits.operations_kept`.
+pub fn all_operations(parts: &Parts) -> Arc<Vec<Operation>> {
+    let (game, install) = (&parts.game.operations, &parts.install.operations);
+    if install.is_empty() {
+        return game.clone();
+    }
+    let mut all: Vec<Operation> = game.iter().chain(install.iter()).cloned().collect();
+    all.sort_by(|a, b| b.id.cmp(&a.id));
+    Arc::new(all)
 }
 
 /// May this revision stand for that moment? Its number and the time it was made do not count as a change.

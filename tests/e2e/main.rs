@@ -10,10 +10,12 @@ mod it {
 mod ddnet;
 mod demo;
 mod freeciv;
+mod installs;
 mod minetest;
 mod openttd;
 mod parts;
 mod play;
 mod player;
+mod runtimes;
 mod squid;
 mod teeworlds;

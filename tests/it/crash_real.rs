@@ -96,7 +96,8 @@ fn java_aborts_out_of_heap_and_leaves_an_hs_err_file() {
         assert_eq!(aborted.status, status);
         assert_verdict(&aborted, &["jvm"], Classification::Oom, "jvm.crash_on_oom");
     }
-    let files = crash_files(dir.path(), started, WallTime(now_ms()), 1 << 20).unwrap();
+    let files =
+        crash_files(dir.path(), nix::unistd::geteuid().as_raw(), (started, WallTime(now_ms())), 1 << 20).unwrap();
     assert!(files[0].path.starts_with("hs_err_pid") && files[0].text.contains("OutOfMemory"), "{files:?}");
     // The file alone tells it as well.
     let file = Some(CrashFile { path: &files[0].path, text: &files[0].text });
@@ -115,7 +116,8 @@ fn java_is_killed_by_a_segmentation_fault() {
     let died = run(dir.path(), "java -XX:-CreateCoredumpOnCrash Sleep");
     assert_verdict(&died, &["jvm"], Classification::NonzeroExit, "native.jvm_crash");
 
-    let files = crash_files(dir.path(), started, WallTime(now_ms()), 1 << 20).unwrap();
+    let files =
+        crash_files(dir.path(), nix::unistd::geteuid().as_raw(), (started, WallTime(now_ms())), 1 << 20).unwrap();
     let (tail, sets) = (log_tail(&died.output, true, TAIL_LINES), ["jvm".to_owned()]);
     let file = Some(CrashFile { path: &files[0].path, text: &files[0].text });
     let verdict = classify(&Evidence { crash_file: file, ..Evidence::of(died.status, &tail, &sets) });

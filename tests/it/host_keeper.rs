@@ -175,9 +175,10 @@ impl Agent {
             if let Some(at) = String::from_utf8_lossy(&seen).find(text) {
                 return start + (at + text.len()) as u64;
             }
-            let news = log.past(log.range().epoch, from);
+            let (epoch, mut news) = (log.range().epoch, log.news());
+            let more = news.wait_for(|news| news.range.epoch != epoch || news.range.end > from);
             assert!(
-                tokio::time::timeout_at(until, news).await.is_ok(),
+                tokio::time::timeout_at(until, more).await.is_ok(),
                 "no {text:?} in {:?}",
                 String::from_utf8_lossy(&seen)
             );

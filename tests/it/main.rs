@@ -7,5 +7,7 @@ mod crash_real;
 mod faults;
 mod host_keeper;
 mod house;
+mod install;
+mod installs;
 mod keeper;
 mod support;

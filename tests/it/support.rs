@@ -2,12 +2,15 @@
 //! and proof at the end that nothing was left behind.
 #![allow(dead_code, reason = "each test uses a part of it")]
 mod agent;
+mod artifacts;
 mod console;
 mod leaks;
 mod sandbox;
 mod waiting;
+pub mod web;
 
-pub use agent::Agent;
+pub use agent::{Agent, Reply};
+pub use artifacts::{Artifacts, Wrong};
 pub use console::Console;
 pub use leaks::strays;
 pub use sandbox::{Sandbox, install};

@@ -3,7 +3,7 @@ use super::{Denied, Message, world::World};
 use crate::{
     actors::slot::Slot,
     model::{
-        console::{Epoch, LogRange},
+        console::{LogRange, News},
         exit::ExitStatus,
         ids::RunId,
         refusal::Refusal,
@@ -68,9 +68,9 @@ impl Console {
         Ok(Chunk { from, bytes })
     }
 
-    /// Resolves when bytes past `offset` exist or the epoch is another one.
-    pub async fn past(&self, epoch: Epoch, offset: u64) -> LogRange {
-        self.shared.world.output().past(epoch, offset).await
+    /// How the output grows: newest value only, with the bytes that came last.
+    pub fn news(&self) -> watch::Receiver<News> {
+        self.shared.world.output().news()
     }
 
     /// Ends of runs, newest value only.

@@ -3,11 +3,13 @@
 //! Whatever takes time runs in a task that reports exactly one fact, also if it panics, is cut off or is cancelled.
 use super::{GameServerActor, Message, State};
 use crate::{
+    actors::pace::while_it_moves,
     host::keeping::{Alive, Discovery, EventSink, KeeperEvent, KeepingError, LaunchStep, Scope},
     model::{ids::RunId, workload::WorkloadSpec},
     policy::{
         game_server::{
-            LAUNCH_WITHIN, PREPARE_WITHIN,
+            LAUNCH_WITHIN,
+            command::Resolved,
             effect::{Aim, Effect, Ended, Probing, Record},
             fact::{Born, Chance, Fact, Found, LaunchFailure, Reply, RunFact, Ticket},
         },
@@ -17,6 +19,7 @@ use crate::{
 };
 use ractor::ActorRef;
 use std::{future::Future, sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 /// Outer limits of verbs that have none of their own in the machine.
 const RECALL_WITHIN: Duration = Duration::from_secs(30);
@@ -38,7 +41,7 @@ impl GameServerActor {
                 Effect::Recall(ticket) => self.recall(me, state, ticket),
                 Effect::Discover(ticket) => self.discover(me, state, ticket),
                 Effect::Save(ticket, records) => self.save(me, state, ticket, records),
-                Effect::Prepare(ticket, spec) => self.prepare(me, state, ticket, spec),
+                Effect::Prepare(ticket, config) => self.prepare(me, state, ticket, config),
                 Effect::AwaitPorts { ticket, ports, within } => self.await_ports(me, state, ticket, ports, within),
                 Effect::Launch(run, spec) => self.launch(me, state, run, &spec),
                 Effect::Probe(probing) => self.probe(me, state, probing),
@@ -80,14 +83,22 @@ impl GameServerActor {
         });
     }
 
-    fn prepare(&self, me: &ActorRef<Message>, state: &mut State, ticket: Ticket, spec: Arc<WorkloadSpec>) {
+    /// May install things: held to a pace, not to a total.
+    fn prepare(&self, me: &ActorRef<Message>, state: &mut State, ticket: Ticket, config: Arc<Resolved>) {
         let answer = move |result| Fact::Reply(ticket, Reply::Prepared(result));
-        let to = me.clone();
+        let (to, patience) = (me.clone(), self.settings.game.prepare_patience);
+        let (pulse, signs) = watch::channel(());
         let progress = Arc::new(move |step: &str, progress: Option<f64>| {
+            pulse.send_replace(());
             tell(&to, Fact::Reply(ticket, Reply::Progressed { step: step.to_owned(), progress }));
         });
-        let prepared = self.world.prepare(spec, progress);
-        state.ask(me, PREPARE_WITHIN, answer(Err(lost(PREPARE_WITHIN))), async move { answer(prepared.await) });
+        let prepared = self.world.prepare(config, progress);
+        let report = Report { me: me.clone(), lost: Some(answer(Err(lost(patience)))) };
+        state.tasks.spawn(async move {
+            if let Some(result) = while_it_moves(prepared, signs, patience).await {
+                report.tell(answer(result));
+            }
+        });
     }
 
     fn await_ports(&self, me: &ActorRef<Message>, state: &mut State, t: Ticket, ports: Vec<u16>, within: Duration) {
@@ -241,11 +252,12 @@ fn found(discovery: Discovery) -> Found {
 /// What a failed launch says about the next one.
 fn launch_failure(error: KeepingError) -> LaunchFailure {
     let chance = match &error {
+        KeepingError::Launch { step: LaunchStep::Busy, .. } | KeepingError::Link(_) => Chance::Unknown,
+        scarce if scarce.is_scarcity() => Chance::Later,
         KeepingError::Launch { step: LaunchStep::Workdir | LaunchStep::User | LaunchStep::Exec, .. } => {
             Chance::Hopeless
         }
         KeepingError::NoSuchUser(_) => Chance::Hopeless,
-        KeepingError::Launch { step: LaunchStep::Busy, .. } | KeepingError::Link(_) => Chance::Unknown,
         KeepingError::Launch { .. } | KeepingError::Spawn(_) => Chance::Later,
         KeepingError::NotAlive(_) | KeepingError::Environment(_) => Chance::Later,
     };

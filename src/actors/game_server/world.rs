@@ -6,7 +6,7 @@
 use crate::{
     host::keeping::Keeping,
     model::{
-        console::{Epoch, LogRange},
+        console::{LogRange, News},
         crash::CrashReport,
         ids::{OperationId, RunId},
         refusal::Refusal,
@@ -24,6 +24,7 @@ use crate::{
 };
 use futures_util::future::BoxFuture;
 use std::{io, sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 /// Where a preparation says what it is doing, for a person, and how far it is (0 to 1). Never blocks.
 pub type Progress = Arc<dyn Fn(&str, Option<f64>) + Send + Sync>;
@@ -46,9 +47,14 @@ pub trait World: Send + Sync + 'static {
     /// calls is that of the calls, and a call is carried out even if its future is dropped.
     fn save(&self, records: Vec<Record>) -> BoxFuture<'static, Result<(), String>>;
 
-    /// Makes the server root fit for a launch: folders, account, ownership, generated files; checks `requires`. Safe to
-    /// repeat, also beside a living run, and never two at a time.
-    fn prepare(&self, spec: Arc<WorkloadSpec>, progress: Progress) -> BoxFuture<'static, Result<(), String>>;
+    /// Installs what the configuration names and makes the server root fit for a launch: files of the game, folders,
+    /// account, ownership, generated files; checks `requires`. Answers with what to launch now that all is in place. Safe
+    /// to repeat, also beside a living run, and never two at a time.
+    fn prepare(
+        &self,
+        config: Arc<Resolved>,
+        progress: Progress,
+    ) -> BoxFuture<'static, Result<Arc<WorkloadSpec>, String>>;
 
     /// Resolves once nobody listens on any of these ports (TCP or UDP), or names the taken one after `within`.
     fn ports_freed(&self, ports: Vec<u16>, within: Duration) -> BoxFuture<'static, Result<(), String>>;
@@ -79,6 +85,6 @@ pub trait Output: Send + Sync + 'static {
     /// Up to `max` bytes from `from` on. The offset returned is that of the first byte: larger than `from` when older
     /// bytes are no longer kept.
     fn read(&self, from: u64, max: usize) -> BoxFuture<'static, io::Result<(u64, bytes::Bytes)>>;
-    /// Resolves when bytes past `offset` exist or the epoch is another one.
-    fn past(&self, epoch: Epoch, offset: u64) -> BoxFuture<'static, LogRange>;
+    /// Newest value only, for as long as the receiver lives.
+    fn news(&self) -> watch::Receiver<News>;
 }

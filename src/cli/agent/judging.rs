@@ -1,6 +1,7 @@
 //! Why did it end? Gathers the evidence of one run and lets the crash engine speak.
 use crate::{
     host::{
+        accounts,
         console_log::ConsoleLog,
         crash_files::{CrashFile, crash_files},
         file_manifest::{Limits, Manifest, changes, snapshot},
@@ -8,7 +9,7 @@ use crate::{
     },
     model::{
         crash::{Change, CrashReport, Verdict},
-        settings,
+        settings::{self, Settings},
         workload::{ReadyProbe, WorkloadSpec},
     },
     policy::{
@@ -16,13 +17,11 @@ use crate::{
         game_server::effect::Ended,
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 const GOOD_START: &str = "good-start";
 /// Lines of the console that a report keeps.
 const REPORT_LINES: usize = 200;
-/// Without a probe everything that starts counts as ready at once. What dies sooner than this never worked.
-const WORKED: Duration = Duration::from_secs(30);
 /// Characters of a crash file that a report keeps.
 const CRASH_FILE_KEPT: usize = 64 << 10;
 
@@ -35,6 +34,8 @@ pub struct Judge {
     console: ConsoleLog,
     records: Store,
     limits: settings::Limits,
+    /// Without a probe everything that starts counts as ready at once. What dies sooner than this never worked.
+    worked: Duration,
 }
 
 /// What was found lying about after a run.
@@ -45,8 +46,8 @@ struct Found {
 }
 
 impl Judge {
-    pub fn new(console: ConsoleLog, records: Store, limits: settings::Limits) -> Judge {
-        Judge { console, records, limits }
+    pub fn new(console: ConsoleLog, records: Store, settings: &Settings) -> Judge {
+        Judge { console, records, limits: settings.limits.clone(), worked: settings.restart.reset_after }
     }
 
     /// Remembers the watched files as they are now.
@@ -84,11 +85,11 @@ impl Judge {
     pub async fn classify(self, ended: Ended, secrets: Vec<String>) -> CrashReport {
         tokio::time::sleep(AFTER_YOU).await;
         let (bytes, whole) = self.output(&ended).await;
-        let fallback = ended.clone();
+        let (fallback, worked) = (ended.clone(), self.worked);
         let judged = tokio::task::spawn_blocking(move || self.judge(&ended, &bytes, whole, &secrets)).await;
         judged.unwrap_or_else(|e| {
             tracing::error!("the crash engine broke off: {e}");
-            let evidence = evidence(&fallback, &[], &[]);
+            let evidence = evidence(&fallback, worked, &[], &[]);
             report(&fallback, crash::classify(&evidence), None, &[], &Found::default(), &no_secrets)
         })
     }
@@ -123,7 +124,7 @@ impl Judge {
         tail.iter_mut().for_each(|line| line.text = clean(&line.text));
         let mut found = self.look_around(ended);
         found.files.iter_mut().for_each(|file| file.text = clean(&file.text));
-        let evidence = evidence(ended, &tail, &found.files);
+        let evidence = evidence(ended, self.worked, &tail, &found.files);
         let verdict = crash::classify(&evidence);
         let suspect = crash::suspected_mod(&verdict, &evidence);
         report(ended, verdict, suspect, &tail, &found, &clean)
@@ -131,7 +132,8 @@ impl Judge {
 
     fn look_around(&self, ended: &Ended) -> Found {
         let (root, exit) = (&ended.spec.cwd, &ended.exit);
-        let files = crash_files(root, exit.started_at, exit.ended_at, self.limits.crash_file_bytes);
+        let span = (exit.started_at, exit.ended_at);
+        let files = owner(&ended.spec).and_then(|uid| crash_files(root, uid, span, self.limits.crash_file_bytes));
         let files = files.inspect_err(|e| tracing::warn!("no crash files: {e}")).unwrap_or_default();
         let before = self.noted();
         let after = snapshot(root, &ended.spec.watched_files, self.watched(), &before);
@@ -144,15 +146,24 @@ impl Judge {
     }
 }
 
+/// Number of the account the workload ran as.
+fn owner(spec: &WorkloadSpec) -> io::Result<u32> {
+    let account = match &spec.user {
+        None => accounts::own()?,
+        Some(name) => accounts::look_up(name)?.ok_or_else(|| io::Error::other(format!("account {name:?} is gone")))?,
+    };
+    Ok(account.uid)
+}
+
 fn no_secrets(text: &str) -> String {
     text.to_owned()
 }
 
-fn evidence<'a>(ended: &'a Ended, tail: &'a [LogLine], files: &'a [CrashFile]) -> Evidence<'a> {
+fn evidence<'a>(ended: &'a Ended, worked: Duration, tail: &'a [LogLine], files: &'a [CrashFile]) -> Evidence<'a> {
     Evidence {
         was_ready: ended.was_ready,
         proven: match ended.spec.ready.probe {
-            ReadyProbe::None => ended.exit.uptime() >= WORKED,
+            ReadyProbe::None => ended.exit.uptime() >= worked,
             _ => ended.was_ready,
         },
         oom_kills: ended.exit.oom_kills,

@@ -1,11 +1,16 @@
 //! What the GameServerActor asks of others, answered by this machine.
 use super::{
+    furnishing::Furnisher,
     judging::Judge,
     probing::{Prober, ports_freed},
+    resolving::{resolve, unusable},
     saving::Saver,
 };
 use crate::{
-    actors::game_server::world::{Output, Progress, World},
+    actors::{
+        game_server::world::{Output, Progress, World},
+        installer::Installer,
+    },
     host::{
         clock,
         clock::BootId,
@@ -14,13 +19,13 @@ use crate::{
         failpoint,
         keeper_client::{KeeperClient, Plan},
         keeping::Keeping,
-        machine, probe, server_root,
+        probe,
+        server_root::{self, PrepareError},
         store::{Store, StoreError},
     },
     model::{
-        console::{Epoch, LogRange},
+        console::{LogRange, News},
         crash::CrashReport,
-        game::{ConfigBody, Games},
         ids::{OperationId, RunId},
         refusal::Refusal,
         settings::Settings,
@@ -33,7 +38,6 @@ use crate::{
             effect::{Ended, Probing, Record},
             fact::Recollection,
         },
-        launch,
         readiness::Answer,
     },
 };
@@ -70,15 +74,22 @@ pub struct MachineWorld {
     /// Of the newest configuration: what must be taken out of logs.
     secrets: Arc<Mutex<Vec<String>>>,
     preparing: Arc<tokio::sync::Mutex<()>>,
+    installer: Installer,
+    records: Store,
 }
 
 impl MachineWorld {
     /// Needs a tokio runtime.
-    pub fn new(settings: Arc<Settings>, keeper: KeeperClient) -> Result<MachineWorld, StoreError> {
+    pub fn new(
+        settings: Arc<Settings>,
+        keeper: KeeperClient,
+        installer: Installer,
+    ) -> Result<MachineWorld, StoreError> {
         let folder = settings.root.join("opt/zlh-agent/state");
         let saver = Saver::start(&folder, settings.limits.crashes_kept)?;
         let console = keeper.console();
-        let judge = Judge::new(console.clone(), Store::open(folder)?, settings.limits.clone());
+        let records = Store::open(folder)?;
+        let judge = Judge::new(console.clone(), records.clone(), &settings);
         Ok(MachineWorld {
             prober: Prober::new(console.clone(), settings.ready.timeout),
             console: MachineConsole(console),
@@ -88,6 +99,8 @@ impl MachineWorld {
             keeper,
             judge,
             saver,
+            installer,
+            records,
         })
     }
 
@@ -112,7 +125,11 @@ impl World for MachineWorld {
     fn resolve(&self, body: Value) -> BoxFuture<'static, Result<Resolved, Refusal>> {
         let (settings, secrets) = (self.settings.clone(), self.secrets.clone());
         Box::pin(async move {
-            let judged = tokio::task::spawn_blocking(move || resolve(body, &settings)).await;
+            let judged = tokio::task::spawn_blocking(move || {
+                let resolved = resolve(body, &settings, None)?;
+                foresee(&resolved.0, &settings).map(|()| resolved)
+            })
+            .await;
             let (resolved, hidden) = judged.unwrap_or_else(|e| Err(unusable(&format!("judging it broke off: {e}"))))?;
             *secrets.lock().unwrap_or_else(PoisonError::into_inner) = hidden;
             Ok(resolved)
@@ -127,7 +144,7 @@ impl World for MachineWorld {
             let config = match recalled.config {
                 None => None,
                 Some(body) => {
-                    let (resolved, hidden) = tokio::task::spawn_blocking(move || resolve(body, &settings))
+                    let (resolved, hidden) = tokio::task::spawn_blocking(move || resolve(body, &settings, None))
                         .await
                         .map_err(|e| format!("reading the saved configuration broke off: {e}"))?
                         .map_err(|refusal| format!("the saved configuration is unusable: {refusal:?}"))?;
@@ -143,17 +160,18 @@ impl World for MachineWorld {
         self.saver.save(records)
     }
 
-    fn prepare(&self, spec: Arc<WorkloadSpec>, progress: Progress) -> BoxFuture<'static, Result<(), String>> {
-        let (settings, turn) = (self.settings.clone(), self.preparing.clone());
+    fn prepare(
+        &self,
+        config: Arc<Resolved>,
+        progress: Progress,
+    ) -> BoxFuture<'static, Result<Arc<WorkloadSpec>, String>> {
+        let (settings, turn, store) = (self.settings.clone(), self.preparing.clone(), self.records.clone());
+        let furnisher = Furnisher { settings, installer: self.installer.clone(), store, progress };
         Box::pin(async move {
             let _alone = turn.lock_owned().await;
-            progress("preparing the server root", None);
-            let root = settings.root.clone();
-            let prepared =
-                tokio::task::spawn_blocking(move || server_root::prepare(&root, &spec, &settings.game)).await;
+            let prepared = furnisher.prepare(&config).await;
             failpoint::reach("agent.after_prepare");
-            let prepared = prepared.map_err(|e| format!("preparing the server root broke off: {e}"))?;
-            prepared.map(|_| ()).map_err(|e| e.to_string())
+            prepared
         })
     }
 
@@ -220,27 +238,15 @@ impl World for MachineWorld {
     }
 }
 
-/// What a body means on this machine, and what of it is secret. Blocking.
-fn resolve(body: Value, settings: &Settings) -> Result<(Resolved, Vec<String>), Refusal> {
-    // Parsed for each body and dropped: definitions are needed once in a while and should not stay in memory.
-    let games = Games::embedded().map_err(|e| unusable(&format!("the built-in game definitions are broken: {e}")))?;
-    let read = launch::read(&body, &games, settings)?;
-    let questions = launch::questions(&read, &games, settings)?;
-    let root = questions.server_root.display();
-    let machine =
-        machine::look(&settings.root, &questions).map_err(|e| unusable(&format!("cannot look at {root}: {e}")))?;
-    let resolved = launch::resolve(&read, &games, &machine, settings)?;
-    let secrets = secrets(&read);
-    let shown = launch::echo(&body);
-    Ok((Resolved { spec: Arc::new(resolved.spec), body, shown, warnings: resolved.warnings }, secrets))
-}
-
-fn secrets(body: &ConfigBody) -> Vec<String> {
-    [&body.steam_pass, &body.steam_auth, &body.admin_pass].into_iter().flatten().map(|s| s.0.clone()).collect()
-}
-
-fn unusable(detail: &str) -> Refusal {
-    Refusal::Unusable { field: "(body)".into(), detail: detail.into() }
+/// Only at the door: a saved configuration stays one although its account has gone meanwhile.
+fn foresee(resolved: &Resolved, settings: &Settings) -> Result<(), Refusal> {
+    let named = |field: &str, e: PrepareError| Refusal::Unusable { field: field.into(), detail: e.to_string() };
+    match server_root::foresee(&settings.root, &resolved.spec, &settings.game) {
+        Err(e @ PrepareError::NoSuchUser(_)) => Err(named("user", e)),
+        // Of other games the program is a runtime or a package, which may come later.
+        Err(e) if resolved.body.get("command").is_some() => Err(named("command[0]", e)),
+        Err(_) | Ok(()) => Ok(()),
+    }
 }
 
 /// [`ConsoleLog`] behind the actors' trait.
@@ -256,8 +262,7 @@ impl Output for MachineConsole {
         Box::pin(async move { log.read(from, max).await.map(|piece| (piece.from, piece.bytes)) })
     }
 
-    fn past(&self, epoch: Epoch, offset: u64) -> BoxFuture<'static, LogRange> {
-        let log = self.0.clone();
-        Box::pin(async move { log.past(epoch, offset).await })
+    fn news(&self) -> tokio::sync::watch::Receiver<News> {
+        self.0.news()
     }
 }

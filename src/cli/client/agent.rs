@@ -69,7 +69,12 @@ impl Agent {
 
     /// POST `path` with an optional JSON body.
     pub async fn order(&self, path: &str, body: Option<&serde_json::Value>) -> Result<Answer, Failure> {
-        let response = self.request(Method::POST, path, body, ANSWER_TIMEOUT).await?;
+        self.give(Method::POST, path, body).await
+    }
+
+    /// As [`Agent::order`], by any method.
+    pub async fn give(&self, method: Method, path: &str, body: Option<&serde_json::Value>) -> Result<Answer, Failure> {
+        let response = self.request(method, path, body, ANSWER_TIMEOUT).await?;
         self.answer(response, &[]).await
     }
 

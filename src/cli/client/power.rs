@@ -63,7 +63,7 @@ async fn command(session: &Session, verb: &str, wait: WaitArgs) -> Result<(), Fa
 }
 
 /// Waits for the operation that the agent has accepted, if it has begun one.
-async fn follow(session: &Session, verb: &str, answer: Answer, wait: WaitArgs) -> Result<(), Failure> {
+pub async fn follow(session: &Session, verb: &str, answer: Answer, wait: WaitArgs) -> Result<(), Failure> {
     let Some(id) = operation_of(session, &answer)? else {
         return nothing_to_do(session, verb, &answer).await;
     };
@@ -124,6 +124,7 @@ async fn until_it_ends(session: &Session, verb: &str, id: &str) -> Result<(bytes
                     return Ok((answer.body, operation));
                 }
                 progress.step(&step(verb, &operation));
+                progress.share(operation.progress);
             }
             Err(Failure::Unreachable { .. }) if heard.elapsed() < PATIENCE => {
                 progress.step("agent gone, reconnecting…");
@@ -138,10 +139,7 @@ async fn until_it_ends(session: &Session, verb: &str, id: &str) -> Result<(bytes
 
 fn step(verb: &str, operation: &Operation) -> String {
     let step = if operation.step.is_empty() { &operation.state } else { &operation.step };
-    match operation.progress {
-        Some(share) => format!("{verb}: {step} ({:.0} %)", share * 100.0),
-        None => format!("{verb}: {step}"),
-    }
+    format!("{verb}: {step}")
 }
 
 async fn outcome(session: &Session, verb: &str, ended: (bytes::Bytes, Operation)) -> Result<(), Failure> {
@@ -159,7 +157,8 @@ async fn outcome(session: &Session, verb: &str, ended: (bytes::Bytes, Operation)
     }
     let why = operation.error.as_deref().unwrap_or(&operation.step);
     let mut said = format!("{verb} {}: {why}", operation.state);
-    if operation.state == "failed" {
+    let is_workloads = matches!(operation.kind.as_str(), "config" | "start" | "stop" | "restart");
+    if operation.state == "failed" && is_workloads {
         said += &crash_of(session, &operation).await;
     }
     Err(Failure::Answer(said))

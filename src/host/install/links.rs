@@ -65,6 +65,7 @@ fn parts(path: &str) -> impl DoubleEndedIterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn tree(links: &[(&str, &str)]) -> HashMap<String, Record> {
         let link = |(path, target): &(&str, &str)| (path.to_string(), Record::Link { target: target.to_string() });
@@ -95,6 +96,27 @@ mod tests {
         ];
         for links in bad {
             assert!(check(&tree(links), "").is_err(), "{links:?}");
+        }
+    }
+
+    const PLACES: [&str; 6] = ["a", "b", "d/a", "d/b", "d/e/a", "d/e/b"];
+    const TARGETS: [&str; 12] =
+        [".", "..", "a", "b", "d", "../a", "a/..", "b/../..", "../../d", "d/e/../..", "./d/../a/..", "../e/./a"];
+
+    proptest! {
+        /// The kernel is asked: a tree that passes has no link out of it.
+        #[test]
+        fn no_link_of_a_tree_that_passes_leads_out(links in prop::collection::btree_map(0..PLACES.len(), 0..TARGETS.len(), 0..6)) {
+            let links: Vec<(&str, &str)> = links.into_iter().map(|(p, t)| (PLACES[p], TARGETS[t])).collect();
+            let passed = check(&tree(&links), "").is_ok();
+            let folder = tempfile::tempdir().unwrap();
+            let root = folder.path().canonicalize().unwrap().join("root");
+            std::fs::create_dir_all(root.join("d/e")).unwrap();
+            for (path, target) in &links {
+                std::os::unix::fs::symlink(target, root.join(path)).unwrap();
+            }
+            let inside = links.iter().all(|(path, _)| root.join(path).canonicalize().map_or(true, |to| to.starts_with(&root)));
+            prop_assert!(inside || !passed, "{links:?}");
         }
     }
 

@@ -53,7 +53,7 @@ pub(super) fn run(source: &Source, collector: &mut Collector, tree: &mut Tree) -
         let read = joined(reading.join());
         let decoded = joined(decoding.join());
         let fetched = joined(fetching.join());
-        first_cause(source, fetched, [decoded, read, made])
+        first_cause(source, fetched, unpacked(decoded, read, made))
     })
 }
 
@@ -70,16 +70,27 @@ fn keep_on(goes_on: bool) -> ControlFlow<()> {
 fn first_cause(
     source: &Source,
     fetched: Result<Received, FetchError>,
-    unpacked: [Result<(), InstallError>; 3],
+    unpacked: Result<(), InstallError>,
 ) -> Result<Received, InstallError> {
     let hung_up = matches!(&fetched, Err(e) if matches!(e.fault, Fault::Cancelled)) && !source.cancel.is_cancelled();
-    // From the end: a stage whose successor is gone has nothing of its own to tell.
-    let unpacked = unpacked.into_iter().rev().find_map(Result::err);
     match (fetched, unpacked) {
-        (Err(_), Some(e)) if hung_up => Err(e),
+        (Err(_), Err(e)) if hung_up => Err(e),
         (Err(e), _) => Err(e.into()),
-        (Ok(_), Some(e)) => Err(e),
-        (Ok(received), None) => Ok(received),
+        (Ok(received), unpacked) => unpacked.map(|()| received),
+    }
+}
+
+/// A stage whose successor is gone tells nothing. One whose predecessor broke off finds its input cut off: unless it had
+/// refused something before, the predecessor knows better.
+fn unpacked(
+    decoded: Result<(), InstallError>,
+    read: Result<(), InstallError>,
+    made: Result<(), InstallError>,
+) -> Result<(), InstallError> {
+    made?;
+    match read {
+        Err(refused @ InstallError::Refused(_)) => Err(refused),
+        read => decoded.and(read),
     }
 }
 
@@ -94,9 +105,7 @@ fn decode(
     let mut decoder = decode::decoder(&mut packed, install).map_err(damaged)?;
     loop {
         let mut piece = empty.try_recv().unwrap_or_default();
-        piece.clear();
-        piece.reserve_exact(PIECE);
-        (&mut decoder).take(PIECE as u64).read_to_end(&mut piece).map_err(damaged)?;
+        fill(&mut decoder, &mut piece).map_err(damaged)?;
         if piece.is_empty() {
             break;
         }
@@ -107,6 +116,20 @@ fn decode(
     drop(decoder);
     // What follows the packed data belongs to the file that is hashed, so it must be let through.
     packed.drain();
+    Ok(())
+}
+
+/// As much as there is room for. A piece that comes back full is not cleared again, nor read in small steps.
+fn fill(from: &mut impl Read, piece: &mut Vec<u8>) -> io::Result<()> {
+    piece.resize(PIECE, 0);
+    let mut filled = 0;
+    while filled < PIECE {
+        match from.read(&mut piece[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    piece.truncate(filled);
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! The first run of what was just unpacked (`bin/node --version`), before it takes the old version's place.
-use crate::host::accounts::Account;
+use crate::{host::accounts::Account, model::settings::Install};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     io::{self, Read},
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{RecvTimeoutError, channel},
     thread,
@@ -34,6 +34,20 @@ pub struct Check<'a> {
     /// Whom to run it as; only root can choose.
     pub account: Option<&'a Account>,
     pub within: Duration,
+}
+
+impl Check<'_> {
+    /// As whoever runs this, with an empty environment, for as long as `install.check_within` says.
+    pub fn new(program: impl Into<PathBuf>, arguments: &[&str], folder: &Path, install: &Install) -> Self {
+        Check {
+            program: program.into(),
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            folder: folder.to_owned(),
+            env: BTreeMap::new(),
+            account: None,
+            within: install.check_within,
+        }
+    }
 }
 
 /// What it said; the end of stdout and stderr.
@@ -137,6 +151,3 @@ fn kill_group(child: &Child) {
         _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }
 }
-
-#[cfg(test)]
-mod tests;

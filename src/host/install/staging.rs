@@ -5,7 +5,7 @@
 //! <parent>/.zlh-trash/<random>                 was replaced or removed, is deleted late: ext4 walks round inodes that were
 //!                                              just deleted, which makes the next install several times slower
 //! ```
-use crate::host::failpoint;
+use crate::host::{failpoint, store::Durability};
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat, renameat2},
@@ -37,10 +37,22 @@ pub(super) struct Staging {
 impl Staging {
     /// For a tree that is to be `target`.
     pub fn beside(target: &Path) -> io::Result<Staging> {
+        const ATTEMPTS: usize = 3;
+        // Another install that ends takes the folder of all away if it was the last in it.
+        let mut made = Staging::make(target);
+        for _ in 1..ATTEMPTS {
+            if made.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+                made = Staging::make(target);
+            }
+        }
+        made
+    }
+
+    fn make(target: &Path) -> io::Result<Staging> {
         let (parent, name) = split(target)?;
         let all = parent.join(STAGING);
-        fs::create_dir_all(parent)?;
-        open_to_all(&all)?;
+        let missing: Vec<&Path> = all.ancestors().take_while(|folder| !folder.exists()).collect();
+        missing.into_iter().rev().try_for_each(open_to_all)?;
         // Shared with other installs; a sweep takes it alone, so it never sees a folder that is not locked yet.
         let _open = lock(File::open(&all)?, FlockArg::LockShared)?;
         let folder = all.join(format!("{name}-{}", Uuid::new_v4().simple()));
@@ -81,15 +93,20 @@ impl Drop for Staging {
 
 /// A folder that others may look into, whatever the umask: what is unpacked is tried out by another account.
 fn open_to_all(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).create(folder)?;
+    match DirBuilder::new().create(folder) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        other => other?,
+    }
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
 }
 
 /// Makes `tree` the `target`, in place of what was there, which goes to the trash. All at once: whoever looks sees the old or
 /// the new.
-pub(super) fn put_in_place(tree: &Path, target: &Path) -> io::Result<()> {
+pub(super) fn put_in_place(tree: &Path, target: &Path, durability: Durability) -> io::Result<()> {
     let (parent, _) = split(target)?;
-    syncfs(File::open(tree)?)?;
+    if durability == Durability::Machine {
+        syncfs(File::open(tree)?)?;
+    }
     failpoint::reach("install.synced");
     match renameat2(AT_FDCWD, tree, AT_FDCWD, target, RenameFlags::RENAME_NOREPLACE) {
         Err(Errno::EEXIST) => exchange(tree, target)?,
@@ -99,7 +116,7 @@ pub(super) fn put_in_place(tree: &Path, target: &Path) -> io::Result<()> {
         other => other?,
     }
     failpoint::reach("install.renamed");
-    File::open(parent)?.sync_all()
+    if durability == Durability::Machine { File::open(parent)?.sync_all() } else { Ok(()) }
 }
 
 fn exchange(tree: &Path, target: &Path) -> io::Result<()> {

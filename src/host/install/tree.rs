@@ -45,6 +45,9 @@ pub(super) struct TreeError {
 
 impl<'a> Tree<'a> {
     pub fn new(top: OwnedFd, owner: Option<&'a Account>) -> io::Result<Self> {
+        if let Some((uid, gid)) = owner.map(ids) {
+            fchown(&top, Some(uid), Some(gid))?;
+        }
         Ok(Tree { top, open: HashMap::new(), file: None, owner, umask: umask()? })
     }
 

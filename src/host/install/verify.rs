@@ -29,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Names that are not in the manifest and are told; `__pycache__` makes many.
 const MOST_EXTRA: usize = 1000;
+/// Bytes read at a time.
+const PIECE: usize = 128 << 10;
 
 /// What a comparison found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +75,13 @@ pub fn verify(
 ) -> Result<Verified, InstallError> {
     let manifest = installed(root)?;
     let pace = Pace::new(watch);
-    let mut look = Look { cancel, pace: &pace, total: manifest.installed.bytes, found: Verified::default() };
+    let mut look = Look {
+        cancel,
+        pace: &pace,
+        total: manifest.installed.bytes,
+        piece: vec![0; PIECE],
+        found: Verified::default(),
+    };
     let top = Folder::root(root).map_err(disk(root))?;
     look.tree(&top, &manifest.entries)
         .map_err(|e| if look.cancel.is_cancelled() { InstallError::Cancelled } else { disk(root)(e) })?;
@@ -89,6 +97,8 @@ struct Look<'a> {
     cancel: &'a CancellationToken,
     pace: &'a Pace<'a>,
     total: u64,
+    /// Room to read into.
+    piece: Vec<u8>,
     found: Verified,
 }
 
@@ -147,13 +157,13 @@ impl Look<'_> {
 
     fn hash(&mut self, folder: &Folder, name: &str) -> io::Result<Option<Digest>> {
         let Some(mut file) = folder.regular(name)? else { return Ok(None) };
-        let (mut hash, mut piece) = (Sha256::new(), vec![0; 128 << 10]);
+        let mut hash = Sha256::new();
         loop {
-            let read = file.read(&mut piece)?;
+            let read = file.read(&mut self.piece)?;
             if read == 0 || self.cancel.is_cancelled() {
                 return Ok(Some(Digest(hash.finalize().into())));
             }
-            hash.update(&piece[..read]);
+            hash.update(&self.piece[..read]);
             self.found.bytes += read as u64;
             self.pace.tell(Stage::Verify, self.found.bytes, Some(self.total));
         }
@@ -191,12 +201,13 @@ pub fn repair(job: &Job) -> Result<Repaired, InstallError> {
     let in_archive = |path: &str| if top.is_empty() { path.to_owned() } else { format!("{top}/{path}") };
     let mut only: HashSet<String> = damaged.iter().map(|altered| in_archive(&altered.path)).collect();
     let mut staged = again(job, &manifest, &only)?;
+    let from_cache = staged.received.from_cache;
     if damaged.iter().any(|altered| staged.root().join(&altered.path).symlink_metadata().is_err()) {
         only.insert(SHARED.to_owned());
         staged = again(job, &manifest, &only)?;
     }
     swap(job, &manifest, &staged, &damaged).map_err(disk(job.target))?;
-    Ok(Repaired { mended: damaged, from_cache: staged.received.from_cache })
+    Ok(Repaired { mended: damaged, from_cache })
 }
 
 fn again(job: &Job, manifest: &Manifest, only: &HashSet<String>) -> Result<Staged, InstallError> {
@@ -206,8 +217,8 @@ fn again(job: &Job, manifest: &Manifest, only: &HashSet<String>) -> Result<Stage
         ..job.artifact.clone()
     };
     let label = Label { ..manifest.installed.label.clone() };
-    let auto = !manifest.installed.top.is_empty() || manifest.installed.stripped == 0;
-    let strip = if auto { Strip::Auto } else { Strip::Levels(manifest.installed.stripped) };
+    let whole = manifest.installed.top.is_empty();
+    let strip = if whole { Strip::Levels(manifest.installed.stripped) } else { Strip::Auto };
     stage_only(&Job { artifact: &artifact, label, strip, ..*job }, Some(only))
 }
 
@@ -242,6 +253,3 @@ fn swap(job: &Job, manifest: &Manifest, staged: &Staged, damaged: &[Altered]) ->
 fn open(folder: &Path) -> io::Result<OwnedFd> {
     Ok(File::open(folder)?.into())
 }
-
-#[cfg(test)]
-mod tests;

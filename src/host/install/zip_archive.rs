@@ -74,8 +74,8 @@ fn entry(
     tree: &mut Tree,
     room: &mut Vec<u8>,
 ) -> Result<u64, InstallError> {
-    let mut file = archive.by_index(index).map_err(|e| not_read(collector, e))?;
-    let name = file.name_raw().to_vec();
+    let name = name(archive, index).map_err(|e| not_read(collector, e))?;
+    let mut file = archive.by_index(index).map_err(|e| refusal(&name, format!("cannot be read ({e})")))?;
     if name.contains(&b'\\') {
         return Err(refusal(&name, "has a name with '\\'").into());
     }
@@ -88,6 +88,11 @@ fn entry(
     collector.end();
     apply(collector, tree, room)?;
     Ok(plain)
+}
+
+/// Known also of an entry that cannot be read, because it has a password.
+fn name(archive: &mut Archive, index: usize) -> zip::result::ZipResult<Vec<u8>> {
+    Ok(archive.by_index_raw(index)?.name_raw().to_vec())
 }
 
 fn content(

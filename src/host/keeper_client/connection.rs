@@ -88,7 +88,7 @@ impl Core {
                 self.held().launched(Live::new(record, boot_id));
                 self.ask_for_spare();
             }
-            Progress::Exited | Progress::Vanished if known => self.on_exited(&record),
+            Progress::Exited | Progress::Vanished if known => self.on_exited(&record, false),
             Progress::Exited | Progress::Vanished => self.held().last = Some(super::exits::from_record(&record)),
             Progress::Launched | Progress::Empty | Progress::Failed => {}
         }

@@ -25,6 +25,8 @@ pub(super) fn from_record(record: &RunRecord) -> Exit {
         oom_kills: oom_kills(record.oom_before, record.oom_after),
         log_start: record.log_start,
         log_end: record.log_end,
+        // Not part of the record: only a report says so.
+        alone: false,
     }
 }
 

@@ -39,7 +39,26 @@ impl Subject {
             LaunchStep::User => format!("{}: {cause}", self.user),
             _ => cause.to_string(),
         };
+        let message = cure(step, errno).map_or(message.clone(), |cure| format!("{message}; {cure}"));
         KeepingError::Launch { step, errno, message }
+    }
+}
+
+/// What a person can do where the kernel's word alone does not say it.
+fn cure(step: LaunchStep, errno: i32) -> Option<&'static str> {
+    match (step, errno) {
+        (LaunchStep::Exec, libc::ENOEXEC) => Some(
+            "it is no program for this machine: a script begins with #! and its interpreter, a binary fits the processor",
+        ),
+        (LaunchStep::Exec, libc::ENOENT) => Some("it, or the interpreter or loader it names, is missing: install it"),
+        (LaunchStep::Exec | LaunchStep::Fork, libc::EAGAIN) => {
+            Some("no more processes are allowed: raise the limit (ulimit -u, TasksMax, pids.max) or end some")
+        }
+        (_, libc::EMFILE | libc::ENFILE) => {
+            Some("no more files may be opened: raise the limit (ulimit -n, fs.file-max)")
+        }
+        (_, libc::ENOMEM) => Some("there is not enough memory to start anything"),
+        _ => None,
     }
 }
 

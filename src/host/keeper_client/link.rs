@@ -22,8 +22,8 @@ use tokio::{
 
 /// Orders that a keeper has not taken yet; more than this and it counts as hung.
 const MOST_UNSENT: usize = 4 << 20;
-/// One read of the socket.
-const CHUNK: usize = 16 << 10;
+/// One read of the socket. Reports are short.
+const CHUNK: usize = 4 << 10;
 /// Reports that may come before the introduction.
 const MOST_EARLY: usize = 64;
 /// A keeper answers within microseconds; a machine that swaps, within seconds.
@@ -202,8 +202,15 @@ impl Reports {
         let link = self.link.clone();
         loop {
             let mut ready = link.socket.readable().await?;
+            let fds = self.fds.len();
             match ready.try_io(|socket| self.receive_now(socket.as_raw_fd())) {
-                Ok(received) => return received,
+                Ok(received) => {
+                    // Less than there was room for is all there was, unless descriptors ended the read (unix(7)).
+                    if received.as_ref().is_ok_and(|n| *n < CHUNK) && self.fds.len() == fds {
+                        ready.clear_ready();
+                    }
+                    return received;
+                }
                 Err(_would_block) => {}
             }
         }

@@ -6,7 +6,10 @@ use crate::{
         layout::{Progress, RunRecord},
         protocol::{Order, Report},
     },
-    model::{exit::ExitStatus, ids::RunId},
+    model::{
+        exit::{Exit, ExitStatus},
+        ids::RunId,
+    },
 };
 use std::{collections::VecDeque, os::fd::OwnedFd, sync::Arc};
 
@@ -20,9 +23,9 @@ impl Core {
             Report::LaunchFailed { run, step, errno } => self.held().launch_refused(RunId(run), step, errno),
             Report::InputTaken { seq, accepted } => self.held().input_taken(seq, accepted),
             Report::Head => self.log.ring(),
-            Report::Exited { record } => {
+            Report::Exited { record, alone } => {
                 if let Some(record) = RunRecord::decode(&record) {
-                    self.on_exited(&record);
+                    self.on_exited(&record, alone);
                 }
             }
             Report::TreeEmpty { run, killed } => self.on_tree_empty(RunId(run), killed),
@@ -76,9 +79,9 @@ impl Core {
     }
 
     /// Tells the sink once per run, however often the end is seen.
-    pub(super) fn on_exited(&self, record: &RunRecord) {
+    pub(super) fn on_exited(&self, record: &RunRecord, alone: bool) {
         failpoint::reach("agent.before_exit_fact");
-        let mut exit = exits::from_record(record);
+        let mut exit = Exit { alone, ..exits::from_record(record) };
         let mut held = self.held();
         if held.last.as_ref().is_some_and(|last| last.run == exit.run) {
             return;

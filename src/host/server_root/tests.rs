@@ -243,3 +243,19 @@ fn a_full_file_system_is_told() {
     });
     assert!(matches!(refused, Err(PrepareError::DiskFull { free, .. }) if free <= 64 << 10), "{refused:?}");
 }
+
+#[test]
+fn what_nobody_will_install_later_is_foreseen() {
+    let place = Place::new();
+    let runs = |program: &str, user: Option<&str>| {
+        let spec = WorkloadSpec { argv: vec![program.into()], ..place.spec("opt/zlh/custom/x", user) };
+        foresee(place.root(), &spec, &place.game)
+    };
+    for (program, user) in [("sh", Some("game")), ("/bin/sh", None), ("not-yet-in-path", Some("root"))] {
+        assert!(runs(program, user).is_ok(), "{program} {user:?}");
+    }
+    let later = place.root().join("opt/zlh/custom/x/server");
+    assert!(runs(later.to_str().unwrap(), None).is_ok(), "it may be uploaded");
+    assert!(matches!(runs("/nonexistent/server", None), Err(PrepareError::NoProgram(_))));
+    assert!(matches!(runs("sh", Some("nobody-at-all")), Err(PrepareError::NoSuchUser(_))));
+}

@@ -1,10 +1,15 @@
-//! What the handlers may ask of the agent behind them: verbs of the workload and its console.
+//! What the handlers may ask of the agent behind them: verbs of the workload, its console, and the installer.
 //!
 //! Traits, so that the console of a dev shell can stand where a game's does, and so that tests need no processes.
 use crate::{
-    actors::game_server::{Accepted, Chunk, Console, Denied, GameServer, RunEnd},
+    actors::{
+        game_server::{Accepted, Chunk, Console, Denied, GameServer, RunEnd},
+        installer::{self, Installer, Stock, workshop::Available},
+    },
     model::{
-        console::{Epoch, LogRange},
+        console::{LogRange, News},
+        ids::OperationId,
+        install::{Family, Shelf, Wanted},
         snapshot::Players,
     },
 };
@@ -54,11 +59,62 @@ impl GameCommands for GameServer {
     }
 }
 
+pub type Ordered = Result<installer::Accepted, Denied>;
+
+/// The verbs of the installer, for runtimes; all answer within `limits.command_timeout`, their work goes on behind.
+pub trait RuntimeCommands: Send + Sync + 'static {
+    fn stock(&self) -> BoxFuture<'_, Result<Vec<Stock>, Denied>>;
+    fn available(&self) -> BoxFuture<'_, Result<Vec<Available>, String>>;
+    fn ensure(&self, wanted: Wanted, activate: bool, holder: &'static str) -> BoxFuture<'_, Ordered>;
+    fn activate(&self, runtime: String, version: String, holder: &'static str) -> BoxFuture<'_, Ordered>;
+    fn rollback(&self, runtime: String, holder: &'static str) -> BoxFuture<'_, Ordered>;
+    fn remove(&self, runtime: String, version: String, holder: &'static str) -> BoxFuture<'_, Ordered>;
+    /// `None`: the active version.
+    fn verify(&self, runtime: String, version: Option<String>, holder: &'static str) -> BoxFuture<'_, Ordered>;
+    /// `None`: the active version.
+    fn repair(&self, runtime: String, version: Option<String>, holder: &'static str) -> BoxFuture<'_, Ordered>;
+    fn collect(&self, holder: &'static str) -> BoxFuture<'_, Ordered>;
+    fn cancel(&self, operation: OperationId) -> BoxFuture<'_, Ordered>;
+}
+
+impl RuntimeCommands for Installer {
+    fn stock(&self) -> BoxFuture<'_, Result<Vec<Stock>, Denied>> {
+        Installer::stock(self, |family| family.shelf == Shelf::Runtimes).boxed()
+    }
+    fn available(&self) -> BoxFuture<'_, Result<Vec<Available>, String>> {
+        Installer::available(self).boxed()
+    }
+    fn ensure(&self, wanted: Wanted, activate: bool, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        Installer::ensure(self, wanted, activate, holder).boxed()
+    }
+    fn activate(&self, runtime: String, version: String, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        Installer::activate(self, Family::runtime(&runtime).version(&version), holder).boxed()
+    }
+    fn rollback(&self, runtime: String, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        Installer::rollback(self, Family::runtime(&runtime), holder).boxed()
+    }
+    fn remove(&self, runtime: String, version: String, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        Installer::remove(self, Family::runtime(&runtime).version(&version), holder).boxed()
+    }
+    fn verify(&self, runtime: String, version: Option<String>, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        Installer::verify(self, Family::runtime(&runtime), version, holder).boxed()
+    }
+    fn repair(&self, runtime: String, version: Option<String>, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        Installer::repair(self, Family::runtime(&runtime), version, holder).boxed()
+    }
+    fn collect(&self, holder: &'static str) -> BoxFuture<'_, Ordered> {
+        Installer::collect(self, holder).boxed()
+    }
+    fn cancel(&self, operation: OperationId) -> BoxFuture<'_, Ordered> {
+        Installer::cancel(self, operation).boxed()
+    }
+}
+
 /// One console: its kept output by absolute offset, and its input. See [`Console`].
 pub trait ConsoleLog: Send + Sync + 'static {
     fn range(&self) -> LogRange;
     fn read(&self, from: u64, max: usize) -> BoxFuture<'_, io::Result<Chunk>>;
-    fn past(&self, epoch: Epoch, offset: u64) -> BoxFuture<'_, LogRange>;
+    fn news(&self) -> watch::Receiver<News>;
     fn ends(&self) -> watch::Receiver<Option<RunEnd>>;
     fn write(&self, bytes: Bytes) -> BoxFuture<'_, Result<(), Denied>>;
     fn resize(&self, columns: u16, rows: u16);
@@ -72,8 +128,8 @@ impl ConsoleLog for Console {
     fn read(&self, from: u64, max: usize) -> BoxFuture<'_, io::Result<Chunk>> {
         Console::read(self, from, max).boxed()
     }
-    fn past(&self, epoch: Epoch, offset: u64) -> BoxFuture<'_, LogRange> {
-        Console::past(self, epoch, offset).boxed()
+    fn news(&self) -> watch::Receiver<News> {
+        Console::news(self)
     }
     fn ends(&self) -> watch::Receiver<Option<RunEnd>> {
         Console::ends(self)

@@ -1,5 +1,7 @@
 //! `/openapi.json`, generated from the handlers.
-use super::{Agent, config, console, crashes, events, game, health, metrics, operations, power, status, version};
+use super::{
+    Agent, config, console, crashes, events, game, health, metrics, operations, power, runtimes, status, version,
+};
 use axum::{Json, extract::State};
 use std::sync::Arc;
 use utoipa::{
@@ -25,6 +27,15 @@ use utoipa::{
         power::kill,
         operations::list,
         operations::one,
+        runtimes::cancel,
+        runtimes::list,
+        runtimes::install,
+        runtimes::collect,
+        runtimes::remove,
+        runtimes::activate,
+        runtimes::rollback,
+        runtimes::verify,
+        runtimes::repair,
         crashes::list,
         crashes::one,
         game::players,

@@ -10,7 +10,7 @@ use crate::{
     },
     model::{
         ids::OperationId,
-        operation::{Operation, OperationState},
+        operation::{Operation, OperationKind, OperationState},
         phase::State as Phase,
     },
 };
@@ -33,7 +33,7 @@ const OPERATION_ID: HeaderName = HeaderName::from_static("operation-id");
 pub struct Taken {
     ok: bool,
     state: Phase,
-    /// Absent when nothing had to be done.
+    /// When nothing had to be done: the newest one that brought the server up, as long as `/operations` knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     operation_id: Option<OperationId>,
@@ -45,10 +45,15 @@ impl From<Accepted> for Taken {
     }
 }
 
-/// 202, or 200 when nothing had to be done.
 fn taken(accepted: Accepted) -> Response {
-    let status = if accepted.operation.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
-    (status, Json(Taken::from(accepted))).into_response()
+    (StatusCode::ACCEPTED, Json(Taken::from(accepted))).into_response()
+}
+
+/// Nothing had to be done: 200, and what had been done before.
+fn taken_before(accepted: Accepted, operations: &[Operation]) -> Response {
+    let up = |kind| matches!(kind, OperationKind::Start | OperationKind::Restart | OperationKind::Config);
+    let before = operations.iter().find(|o| up(o.kind)).map(|o| o.id.clone());
+    (StatusCode::OK, Json(Taken::from(Accepted { operation: before, ..accepted }))).into_response()
 }
 
 fn no_content(operation: Option<OperationId>) -> Response {
@@ -60,7 +65,11 @@ fn no_content(operation: Option<OperationId>) -> Response {
 
 #[utoipa::path(post, path = "/start", tag = "game", responses((status = 202, body = Taken), (status = 200, body = Taken, description = "It runs already"), (status = 401, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
 pub async fn start(State(agent): State<Arc<Agent>>) -> Result<Response, Problem> {
-    Ok(taken(agent.game.start(HOLDER).await?))
+    let accepted = agent.game.start(HOLDER).await?;
+    Ok(match accepted.operation {
+        Some(_) => taken(accepted),
+        None => taken_before(accepted, &agent.status.current().operations),
+    })
 }
 
 #[utoipa::path(post, path = "/restart", tag = "game", responses((status = 202, body = Taken), (status = 401, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]

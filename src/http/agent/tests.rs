@@ -6,7 +6,7 @@ use crate::{
         auth::Access,
         tests::{DEADLINE, Fixture, TOKEN, bearer, check, crash, operation, until},
     },
-    model::{operation::OperationState, phase::State, refusal::Refusal, snapshot::Players},
+    model::{install::User, operation::OperationState, phase::State, refusal::Refusal, snapshot::Players},
 };
 use std::{collections::BTreeSet, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 use tokio::{
@@ -31,6 +31,15 @@ const PROMISED: &[(&str, &str)] = &[
     ("POST", "/kill"),
     ("GET", "/operations"),
     ("GET", "/operations/{id}"),
+    ("DELETE", "/operations/{id}"),
+    ("GET", "/dev/runtimes"),
+    ("POST", "/dev/runtimes"),
+    ("POST", "/dev/runtimes/gc"),
+    ("DELETE", "/dev/runtimes/{runtime}/{version}"),
+    ("POST", "/dev/runtimes/{runtime}/activate"),
+    ("POST", "/dev/runtimes/{runtime}/rollback"),
+    ("POST", "/dev/runtimes/{runtime}/verify"),
+    ("POST", "/dev/runtimes/{runtime}/repair"),
     ("GET", "/console/stream"),
     ("GET", "/console/log"),
     ("POST", "/console/command"),
@@ -101,6 +110,51 @@ async fn every_route_refuses_a_rebound_name() {
         let reply = agent.raw(request).await;
         assert_eq!((reply.status, reply.problem().as_str()), (403, "host_not_allowed"), "{}", route.path);
     }
+}
+
+#[tokio::test]
+async fn orders_about_runtimes_reach_the_installer() {
+    let mut agent = Fixture::start().await;
+    let version = r#"{"version":"22"}"#;
+    let orders = [
+        ("POST", "/dev/runtimes", r#"{"runtime":"node","version":"22"}"#, "ensure node 22 true api"),
+        ("POST", "/dev/runtimes", r#"{"runtime":"go","version":"1.22","activate":false}"#, "ensure go 1.22 false api"),
+        ("POST", "/dev/runtimes/gc", "", "collect api"),
+        ("DELETE", "/dev/runtimes/node/20", "", "remove node 20 api"),
+        ("POST", "/dev/runtimes/node/activate", version, "activate node 22 api"),
+        ("POST", "/dev/runtimes/node/rollback", "", "rollback node api"),
+        ("POST", "/dev/runtimes/node/verify", version, "verify node Some(\"22\") api"),
+        ("POST", "/dev/runtimes/node/repair", "", "repair node None api"),
+    ];
+    for (method, path, body, call) in orders {
+        let reply = agent.call(method, path, &bearer(), body).await;
+        assert_eq!((reply.status, &reply.json()["operationId"]), (202, &"op-2".into()), "{path}");
+        assert_eq!(agent.calls.recv().await.unwrap(), call);
+    }
+    let unknown = agent.post("/dev/runtimes", r#"{"runtime":"node","version":"22","force":true}"#).await;
+    assert_eq!((unknown.status, unknown.problem().as_str()), (400, "malformed_body"));
+    assert_eq!(agent.ask("DELETE", "/operations/op-9").await.problem(), "no_such_operation");
+    agent.publish(|p| p.operations = Arc::new(vec![operation("op-9", OperationState::Running)]));
+    assert_eq!(agent.ask("DELETE", "/operations/op-9").await.status, 202);
+}
+
+#[tokio::test]
+async fn what_the_installer_refuses_says_why() {
+    let agent = Fixture::start().await;
+    let users = vec![User { pid: 4121, name: "node".into() }];
+    _ = agent.ordered.send_replace(Err(Denied::Refused(Refusal::InUse { what: "node 20".into(), users })));
+    let reply = agent.ask("DELETE", "/dev/runtimes/node/20").await;
+    assert_eq!((reply.status, reply.problem().as_str()), (409, "in_use"));
+    assert_eq!(reply.json()["users"], serde_json::json!([{"pid": 4121, "name": "node"}]));
+    assert_eq!(reply.json()["detail"], "node 20 is in use by 4121 (node).");
+    let absent = Refusal::NotInstalled { what: "node 19".into(), installed: vec!["20".into(), "22".into()] };
+    _ = agent.ordered.send_replace(Err(Denied::Refused(absent)));
+    let reply = agent.post("/dev/runtimes/node/activate", r#"{"version":"19"}"#).await;
+    assert_eq!((reply.status, reply.problem().as_str()), (404, "not_installed"));
+    assert_eq!(reply.json()["detail"], "node 19 is not installed here; installed versions: 20, 22.");
+    let list = agent.ask("GET", "/dev/runtimes").await.json();
+    assert_eq!(list["installed"][0]["inUseBy"][0]["pid"], 7);
+    assert_eq!(list["availableError"], "http://artifacts/ cannot be reached");
 }
 
 #[tokio::test]

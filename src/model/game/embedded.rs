@@ -8,4 +8,4 @@ macro_rules! games {
 
 /// One entry a file; a test compares the list with the folder.
 pub const EMBEDDED: &[(&str, &str)] =
-    games!["custom", "ddnet", "flying-squid", "freeciv", "minecraft", "minetest", "openttd", "teeworlds"];
+    games!["custom", "ddnet", "flying-squid", "freeciv", "garrysmod", "minecraft", "minetest", "openttd", "teeworlds"];

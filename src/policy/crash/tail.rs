@@ -1,5 +1,6 @@
 //! The end of a run's console output, cut into plain lines: bounded, whole characters, nothing a terminal would hide.
 use crate::model::plain_text::plain_line;
+use regex::Regex;
 use std::time::Duration;
 
 /// How much of a log is looked at: its last lines, and their bytes.
@@ -12,7 +13,7 @@ pub const LINE_BYTES: usize = 4 << 10;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogLine {
     pub text: String,
-    /// Time from this line to the end of the run, where it is known.
+    /// Time from this line to the last one, where lines tell the time of day.
     pub age: Option<Duration>,
     /// The beginning of the line is missing: a person may read it, a rule must not (its chat prefix may be gone).
     pub torn: bool,
@@ -32,11 +33,41 @@ pub fn log_tail(bytes: &[u8], whole: bool, lines: usize) -> Vec<LogLine> {
     let all: Vec<&[u8]> = recent.split(|b| *b == b'\n').collect();
     let skipped = all.len().saturating_sub(lines.min(TAIL_LINES));
     let torn = |index: usize| index == 0 && torn_start;
-    all.iter()
-        .enumerate()
-        .skip(skipped)
-        .map(|(index, line)| LogLine { text: capped(line), age: None, torn: torn(index) })
-        .collect()
+    let kept = all.iter().enumerate().skip(skipped);
+    let mut tail: Vec<_> =
+        kept.map(|(index, line)| LogLine { text: capped(line), age: None, torn: torn(index) }).collect();
+    tell_ages(&mut tail);
+    tail
+}
+
+/// A time of day at the beginning of a line, bare or in brackets, with or without a date: `[12:00:01`,
+/// `2026-03-10 12:00:01`, `[10Mar2026 12:00:01`. Further right a player may have said it.
+const STAMP: &str =
+    r"^[\[(]?(?:\d{1,4}[-/.]?(?:\d{1,2}|[A-Z][a-z]{2})[-/.]?\d{2,4}[ T_])?([01]\d|2[0-3]):([0-5]\d):([0-5]\d)";
+const DAY: u64 = 24 * 60 * 60;
+
+/// A line without a time is as old as the one before it: the frames of a stack trace.
+fn tell_ages(tail: &mut [LogLine]) {
+    let Ok(stamp) = Regex::new(STAMP) else { return };
+    let times: Vec<Option<u64>> = tail.iter().map(|line| time_of_day(&stamp, &line.text)).collect();
+    let Some(last) = times.iter().rev().find_map(|time| *time) else { return };
+    let mut current = None;
+    for (line, time) in tail.iter_mut().zip(times) {
+        current = time.or(current);
+        line.age = current.map(|time| Duration::from_secs(between(time, last)));
+    }
+}
+
+fn time_of_day(stamp: &Regex, text: &str) -> Option<u64> {
+    let (_, [hours, minutes, seconds]) = stamp.captures(text)?.extract();
+    let number = |digits: &str| digits.parse::<u64>().ok();
+    Some(number(hours)? * 3600 + number(minutes)? * 60 + number(seconds)?)
+}
+
+/// Over midnight if need be. Threads write a little out of order: what seems to lie ahead is not a day old.
+fn between(earlier: u64, later: u64) -> u64 {
+    let seconds = (later + DAY - earlier) % DAY;
+    if seconds > DAY / 2 { 0 } else { seconds }
 }
 
 /// At most [`LINE_BYTES`] of a line; a character that the cut went through is left out.
@@ -77,6 +108,16 @@ mod tests {
         long.extend(b"\nnext\n");
         let tail = log_tail(&long, true, 9);
         assert!(tail[0].torn && !tail[1].torn && tail[1].text == "next");
+    }
+
+    #[test]
+    fn times_of_day_tell_the_age() {
+        let log = "before any time\n[23:58:30] [main/INFO]: a\n\tat frame\n[10Mar2026 23:59:59.123] [x]: b\n\
+            2026-03-11 00:00:31: c\n<bob> 12:00:00 d\n[00:00:30 INFO]: e\n";
+        let ages: Vec<_> =
+            log_tail(log.as_bytes(), true, 9).iter().map(|line| line.age.map(|age| age.as_secs())).collect();
+        assert_eq!(ages, [None, Some(120), Some(120), Some(31), Some(0), Some(0), Some(0)]);
+        assert!(log_tail(b"no\ntimes\n", true, 9).iter().all(|line| line.age.is_none()));
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Machine {
         let ticket = self.ticket();
         self.step("verifying");
         self.aside = Some(ticket);
-        self.out.push(Effect::Prepare(ticket, config.spec.clone()));
+        self.out.push(Effect::Prepare(ticket, config));
     }
 
     /// Another body beside a living run: it is kept, and used by the next start.

@@ -1,5 +1,6 @@
 //! What the machine asks its actor to do, in order. An effect that can answer carries the ticket or run of its answer.
 use super::{
+    command::Resolved,
     fact::{Born, Ticket},
     memory::Memory,
 };
@@ -15,8 +16,8 @@ pub enum Effect {
     Discover(Ticket),
     /// In order, all or an error; the order counts from now on. → `Stored`
     Save(Ticket, Vec<Record>),
-    /// Make the server root fit for a launch. → `Progressed`*, `Prepared`
-    Prepare(Ticket, Arc<WorkloadSpec>),
+    /// Install what the configuration names and make the server root fit for a launch. → `Progressed`*, `Prepared`
+    Prepare(Ticket, Arc<Resolved>),
     /// Wait until nobody listens on these ports. → `PortsFreed`
     AwaitPorts {
         ticket: Ticket,

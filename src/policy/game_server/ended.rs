@@ -30,6 +30,9 @@ impl Machine {
     pub(super) fn on_exited(&mut self, now: Moment, run: RunId, exit: &Exit) {
         let Some(live) = self.phase.live().filter(|l| l.run == run).cloned() else { return };
         self.account(exit);
+        if exit.alone {
+            self.tree.take_if(|tree| *tree == run);
+        }
         match &self.phase {
             Phase::Stopping(s) if s.why == Why::Hang => self.crash(now, live, exit, true, false),
             Phase::Stopping(s) if s.why == Why::Lost => self.crash(now, live, exit, false, false),
@@ -306,5 +309,6 @@ fn unknown_exit(now: Moment, live: &Live) -> Exit {
         oom_kills: None,
         log_start: 0,
         log_end: 0,
+        alone: false,
     }
 }

@@ -7,9 +7,11 @@ use crate::{
         exit::Exit,
         ids::RunId,
         time::{BootTime, WallTime},
+        workload::WorkloadSpec,
     },
     policy::{operations::By, readiness::Answer},
 };
+use std::sync::Arc;
 
 /// Names one question or timer of the machine. Never repeats within a machine's life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,7 +40,8 @@ pub enum Reply {
         step: String,
         progress: Option<f64>,
     },
-    Prepared(Result<(), String>),
+    /// What to launch: the configuration, resolved anew with all in place.
+    Prepared(Result<Arc<WorkloadSpec>, String>),
     PortsFreed(Result<(), String>),
     TimerFired,
 }

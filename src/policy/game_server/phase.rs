@@ -71,6 +71,8 @@ pub struct Preparing {
 pub enum Step {
     Saving,
     Furnishing,
+    /// What the preparation changed goes to disk.
+    Noting,
     AwaitingPorts,
 }
 

@@ -76,6 +76,7 @@ impl Machine {
         self.config = was.config.map(|c: Resolved| Arc::new(c));
         self.crashes = Arc::new(was.crashes.into_iter().map(Arc::new).collect());
         (self.drawn, self.durable) = (self.memory.reserved, self.memory.reserved);
+        self.durably = self.memory.intent.desired;
         if let Phase::Recovering(r) = &mut self.phase {
             r.recalled = true;
         }

@@ -1,10 +1,10 @@
 //! The one way up, for every kind of start: save, prepare, ports, launch, prove; then keep proving.
 use super::{
     Machine,
-    command::Moment,
+    command::{Moment, Resolved},
     effect::{Aim, Effect, Probing},
     fact::{Born, Chance, LaunchFailure, Ticket},
-    memory::ReadyRun,
+    memory::{Desired, ReadyRun},
     phase::{Live, Next, Phase, Preparing, Step, Why},
 };
 use crate::{
@@ -21,9 +21,10 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// What the effects of a start may take at most; their doers are held to it as well.
-pub const PREPARE_WITHIN: Duration = Duration::from_secs(600);
+/// What a launch may take at most; its doer is held to it as well.
 pub const LAUNCH_WITHIN: Duration = Duration::from_secs(30);
+/// A deadline that progress moves is not moved for less than this.
+const EXTENDED_BY: Duration = Duration::from_secs(10);
 /// Room in an operation's deadline for everything that has no budget of its own.
 const MARGIN: Duration = Duration::from_secs(30);
 
@@ -32,10 +33,10 @@ impl Machine {
     pub(super) fn time_for(&self, kind: OperationKind) -> Duration {
         let within = self.config.as_ref().map_or(self.rules.ready.within, |c| c.spec.ready.within);
         let down = self.rules.stop.grace + self.rules.restart.port_wait + MARGIN;
-        let up = PREPARE_WITHIN + self.rules.restart.port_wait + LAUNCH_WITHIN + within + MARGIN;
+        let up = self.rules.game.prepare_patience + self.rules.restart.port_wait + LAUNCH_WITHIN + within + MARGIN;
         match kind {
             OperationKind::Stop => down,
-            OperationKind::Start | OperationKind::Config | OperationKind::Restart => down + up,
+            _ => down + up,
         }
     }
 
@@ -63,10 +64,14 @@ impl Machine {
     }
 
     pub(super) fn on_saved_for_start(&mut self, now: Moment, ticket: Ticket, result: &Result<(), String>) {
-        match (self.preparing(ticket, Step::Saving), result) {
-            (false, _) => {}
-            (true, Ok(())) => self.furnish(),
-            (true, Err(why)) => self.fail(now, format!("not started: what was asked could not be saved: {why}"), None),
+        let noted = self.preparing(ticket, Step::Noting);
+        match result {
+            _ if !noted && !self.preparing(ticket, Step::Saving) => {}
+            Err(why) if !self.may_start_unsaved() => {
+                self.fail(now, format!("not started: what was asked could not be saved: {why}"), None);
+            }
+            _ if noted => self.await_ports(),
+            _ => self.furnish(),
         }
     }
 
@@ -75,28 +80,54 @@ impl Machine {
         matches!(&self.phase, Phase::Preparing(p) if p.asked == ticket && p.step == step)
     }
 
+    /// The disk knows already that it is to run, and the run's number is safe: being full is no reason to stay down.
+    fn may_start_unsaved(&self) -> bool {
+        let Phase::Preparing(p) = &self.phase else { return false };
+        p.run <= self.durable && self.durably == Desired::Running && !p.installing
+    }
+
     fn furnish(&mut self) {
         let ticket = self.ticket();
         self.step("preparing the server folder");
-        let Phase::Preparing(p) = &mut self.phase else { return };
+        let (Phase::Preparing(p), Some(config)) = (&mut self.phase, &self.config) else { return };
         (p.step, p.asked) = (Step::Furnishing, ticket);
-        let spec = p.spec.clone();
-        self.out.push(Effect::Prepare(ticket, spec));
+        self.out.push(Effect::Prepare(ticket, config.clone()));
     }
 
-    pub(super) fn on_progressed(&mut self, ticket: Ticket, step: &str, progress: Option<f64>) {
-        if self.preparing(ticket, Step::Furnishing) {
-            self.memory.journal.step(step, progress);
+    /// What moves gets more time.
+    pub(super) fn on_progressed(&mut self, now: Moment, ticket: Ticket, step: &str, progress: Option<f64>) {
+        if !self.preparing(ticket, Step::Furnishing) && self.aside != Some(ticket) {
+            return;
+        }
+        self.memory.journal.step(step, progress);
+        let Some((kind, deadline)) = self.memory.journal.holder().map(|o| (o.kind, o.deadline)) else { return };
+        let within = self.time_for(kind);
+        if (now.boot + within).since(deadline) >= EXTENDED_BY {
+            self.memory.journal.go_on((now.boot, now.wall), within);
+            self.timers.operation = Some(self.arm(within));
         }
     }
 
-    pub(super) fn on_prepared(&mut self, now: Moment, ticket: Ticket, result: Result<(), String>) {
-        self.on_done_aside(now, ticket, &result);
+    pub(super) fn on_prepared(&mut self, now: Moment, ticket: Ticket, result: Result<Arc<WorkloadSpec>, String>) {
+        self.on_done_aside(now, ticket, &result.as_ref().map(drop).map_err(String::clone));
         match (self.preparing(ticket, Step::Furnishing), result) {
             (false, _) => {}
-            (true, Ok(())) => self.await_ports(),
+            (true, Ok(spec)) => self.note_prepared(spec),
             (true, Err(why)) => self.fail(now, why, None),
         }
+    }
+
+    /// What was installed may have changed what is launched (another Java, another jar): the next life must know it too.
+    fn note_prepared(&mut self, spec: Arc<WorkloadSpec>) {
+        let Phase::Preparing(p) = &self.phase else { return };
+        if p.spec == spec {
+            return self.await_ports();
+        }
+        self.config = self.config.take().map(|was| Arc::new(Resolved { spec: spec.clone(), ..(*was).clone() }));
+        self.note_launch(&spec);
+        let asked = self.save();
+        let Phase::Preparing(p) = &mut self.phase else { return };
+        (p.spec, p.step, p.asked) = (spec, Step::Noting, asked);
     }
 
     fn await_ports(&mut self) {
@@ -125,28 +156,32 @@ impl Machine {
     fn launch_prepared(&mut self) {
         let Phase::Preparing(p) = &self.phase else { return };
         let (run, spec) = (p.run, p.spec.clone());
-        self.launch(run, spec);
+        let launch = self.launch(run, spec);
+        self.out.push(launch);
     }
 
-    /// A crash restart without delay: everything was in place a moment ago, so the order goes out in this very turn.
+    /// A crash restart without delay: everything was in place a moment ago, so the order goes out in this very turn,
+    /// and first of all. It follows from nothing that this turn has yet to store: that the server is wanted, what it is
+    /// and that this run id is taken have been on disk since before the run that crashed.
     pub(super) fn relaunch(&mut self, now: Moment, crashed: RunId) {
         let Some(config) = self.config.clone() else { return self.begin(now, false, Some(crashed)) };
         let reserved = self.drawn < self.durable;
-        if !reserved || self.tree.is_some() {
+        let same = self.memory.launched.as_ref() == Some(&config.spec);
+        if !reserved || !same || self.tree.is_some() {
             return self.begin(now, false, Some(crashed));
         }
         let run = self.draw_run();
         self.note_launch(&config.spec);
         self.save();
-        self.launch(run, config.spec.clone());
+        self.ahead = Some(self.launch(run, config.spec.clone()));
     }
 
-    fn launch(&mut self, run: RunId, spec: Arc<WorkloadSpec>) {
+    fn launch(&mut self, run: RunId, spec: Arc<WorkloadSpec>) -> Effect {
         self.step("launching");
         self.tree = Some(run);
         let live = Live { run, spec: spec.clone(), born: None, watch: Watch::default(), players: None };
         self.enter(Phase::Launching(live));
-        self.out.push(Effect::Launch(run, spec));
+        Effect::Launch(run, spec)
     }
 
     pub(super) fn on_launched(&mut self, now: Moment, run: RunId, born: Born) {

@@ -11,7 +11,11 @@ use super::{
 };
 use crate::model::{
     crash::Retry,
-    exit::ExitStatus::{self, Code},
+    exit::{
+        Exit,
+        ExitStatus::{self, Code},
+    },
+    ids::RunId,
     operation::{Operation, OperationKind, OperationState},
     phase::State,
     refusal::Refusal,
@@ -74,6 +78,23 @@ fn the_intent_is_on_disk_before_anything_is_sent() {
     rig.start();
     assert_eq!((rig.phase(), rig.launched.len()), ("Error", 0));
     assert!(error(&rig).contains("disk full"), "{}", error(&rig));
+}
+
+#[test]
+fn a_full_disk_stops_no_restart_and_is_tried_again() {
+    let mut rig = Rig::ready();
+    rig.mood.saves = Some(Err("disk full".into()));
+    rig.exit(Code(1));
+    rig.classify("exit.nonzero", Retry::Ladder);
+    rig.pass(S(30));
+    assert_eq!((rig.phase(), rig.launched.len()), ("Starting", 2), "{}", error(&rig));
+    let unsaved = |rig: &Rig| rig.machine.part().warnings.iter().any(|w| w.code == "state_not_saved");
+    assert!(unsaved(&rig) && rig.disk.crash_count == 0);
+    rig.mood.saves = Some(Ok(()));
+    rig.told_all();
+    rig.pass(S(5));
+    assert!(rig.told_all().contains(&"save crash+save".to_owned()), "what was refused is offered again");
+    assert!(!unsaved(&rig) && rig.disk.crash_count == 1);
 }
 
 #[test]
@@ -202,6 +223,28 @@ fn without_delay_the_next_launch_goes_out_in_the_same_turn() {
         let born = rig.born();
         rig.run(RunFact::Launched(Ok(born)));
     }
+}
+
+#[test]
+fn when_nothing_outlived_the_run_the_launch_is_the_first_effect_of_its_end() {
+    let base = settings();
+    let restart = Restart { backoff: vec![Duration::ZERO; 99], ..base.restart.clone() };
+    let mut rig = Rig::idle_with(Settings { restart, ..base });
+    rig.start();
+    rig.run(RunFact::Launched(Ok(rig.born())));
+    let ends = |rig: &mut Rig| {
+        let exit = Exit { alone: true, ..rig.exit_of(rig.newest(), Code(1)) };
+        rig.machine.on_fact(rig.now, super::Fact::Run(exit.run, RunFact::Exited(Box::new(exit))))
+    };
+    let turn = ends(&mut rig);
+    assert!(matches!(turn[..2], [super::Effect::Launch(RunId(2), _), super::Effect::Save(..)]), "{turn:?}");
+    rig.launched.push(RunId(2));
+    rig.run(RunFact::Launched(Ok(rig.born())));
+    // What the disk does not know yet is not launched ahead of it.
+    rig.configure(WorkloadSpec { argv: vec!["/bin/other".into()], ..spec() });
+    let turn = ends(&mut rig);
+    assert!(matches!(turn[0], super::Effect::Save(..)), "{turn:?}");
+    assert!(!turn.iter().any(|effect| matches!(effect, super::Effect::Launch(..))), "{turn:?}");
 }
 
 #[test]

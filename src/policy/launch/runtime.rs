@@ -2,6 +2,7 @@
 use super::{unusable, warning};
 use crate::model::{
     game::{ConfigBody, RuntimeRule},
+    install::Wanted,
     machine::{Machine, Runtime},
     refusal::Refusal,
     settings::Settings,
@@ -44,6 +45,22 @@ pub fn program(
         warnings.push(warning("runtime_major_differs", text));
     }
     best.program.to_string_lossy().into_owned()
+}
+
+/// What to install so that `program` finds it; `None` where it finds the right one already, or was told which to use.
+pub fn wanted(rule: &RuntimeRule, body: &ConfigBody, machine: &Machine) -> Option<Wanted> {
+    let path = body.java_path.clone().filter(|_| rule.name == "java");
+    if path.as_deref().is_some_and(|path| path.starts_with('/')) {
+        return None;
+    }
+    let major = asked_major(rule, body).unwrap_or_else(|| major_for(rule, body.version.as_deref()));
+    if best(&rule.name, major, &machine.runtimes).is_some_and(|found| found.major == Some(major)) {
+        return None;
+    }
+    Some(match rule.name.as_str() {
+        "java" => Wanted::GameJava { major, path },
+        id => Wanted::Runtime { id: id.to_owned(), version: major.to_string() },
+    })
 }
 
 /// The right major version before any newer one, ours before the machine's. An older one is never tried: it cannot

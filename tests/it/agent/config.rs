@@ -1,6 +1,6 @@
 //! `POST /config`: what it starts, what it refuses, what it keeps to itself.
 use super::{SOON, command, files, free_port, on_port, outcome, quick, run, strs, warning, with};
-use crate::support::{Sandbox, eventually};
+use crate::support::{Sandbox, eventually, install};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -113,6 +113,8 @@ fn unusable() -> Vec<(&'static str, Value, &'static str)> {
         ("env", json!({"A B": "x"}), "env"),
         ("env", json!({"A": 1}), "env"),
         ("user", json!("Not A User"), "user"),
+        ("user", json!("nobody-at-all"), "user"),
+        ("command", json!(["/nonexistent/server"]), "command[0]"),
         ("stop", json!([{"wait": "1s"}]), "stop[0]"),
         ("stop", json!([{"signal": "SIGNAL", "wait": "1s"}]), "stop[0]"),
         ("stop", json!([{"stdin": "stop", "wait": "soon"}]), "stop[0]"),
@@ -152,6 +154,27 @@ async fn a_bad_field_is_named_and_nothing_changes_on_disk() {
     assert_eq!(agent.status().await["state"], "idle");
     let changed: Vec<_> = files(&state).into_iter().filter(|(p, b)| before.get(p) != Some(b)).collect();
     assert!(changed.is_empty(), "{:?}", changed.iter().map(|(path, _)| path).collect::<Vec<_>>());
+    agent.finish().await;
+}
+
+/// Nothing ever ran, so nothing crashed: the state says what to do, and no report is filed.
+#[tokio::test]
+async fn what_cannot_be_executed_is_an_error_with_its_cure_and_no_crash() {
+    let sandbox = Sandbox::new();
+    let agent = quick(&sandbox, &[]);
+    let [text, program] = ["text", "program"].map(|name| sandbox.root().join(name));
+    for (content, cure) in [("no program", "begins with #!"), ("#!/nonexistent/sh", "interpreter")] {
+        fs::write(&text, content).unwrap();
+        install(&text, &program);
+        let body = with(&sandbox.fake_game_config(&[]), json!({"command": [program]}));
+        let config = agent.configure(&body).await.json();
+        assert_eq!(outcome(&agent, &config["operationId"]).await["state"], "failed", "{content}");
+        let status = agent.until_state("error", SOON).await;
+        let error = status["error"].as_str().unwrap();
+        assert!(error.contains(program.to_str().unwrap()) && error.contains(cure), "{error}");
+        assert_eq!((&status["crashCount"], &status["lastCrashReason"]), (&json!(0), &json!(null)), "{status}");
+        assert_eq!(agent.get("/crashes").await.json()["crashes"], json!([]));
+    }
     agent.finish().await;
 }
 

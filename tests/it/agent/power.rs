@@ -28,10 +28,12 @@ async fn without_a_config_there_is_nothing_to_start() {
 async fn each_command_answers_as_promised_and_again_changes_nothing() {
     let sandbox = Sandbox::new();
     let agent = quick(&sandbox, &[]);
-    let first = run(&agent, &sandbox.fake_game_config(&[])).await["pid"].clone();
+    let config = agent.configure(&sandbox.fake_game_config(&[])).await.json();
+    let first = agent.until("ready", SOON, |s| s["state"] == "running" && s["ready"] == true).await["pid"].clone();
 
     let again = agent.post("/start").await;
     assert_eq!((again.status.as_u16(), &again.json()["ok"], &again.json()["state"]), shape(200, "running"));
+    assert_eq!(again.json()["operationId"], config["operationId"], "what brought it up");
     assert_eq!(agent.status().await["pid"], first);
 
     let restart = agent.post("/restart").await;

@@ -65,7 +65,11 @@ impl Rig {
         let runs: Vec<u64> = crashes["crashes"].as_array().iter().flat_map(|c| c.iter()).map(run_of).collect();
         let once: BTreeSet<u64> = runs.iter().copied().collect();
         assert_eq!(once.len(), runs.len(), "a run with two crash reports: {runs:?}");
-        let kept = if state == "running" { keepers.len() == 1 } else { keepers.len() <= 1 };
+        // A keeper that takes over for a lost one has not done so before it has the terminal.
+        let kept = match state.as_str() {
+            "running" => keepers.len() == 1 && holds_a_terminal(keepers[0]),
+            _ => keepers.len() <= 1,
+        };
         if status["crashCount"] != runs.len() || !kept {
             return Err(format!("{} crashes, reports of {runs:?}, keepers {keepers:?}", status["crashCount"]));
         }
@@ -103,6 +107,11 @@ impl Rig {
         self.seen.console = text;
         Some(())
     }
+}
+
+fn holds_a_terminal(pid: i32) -> bool {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|target| target.ends_with("ptmx"))
 }
 
 fn run_of(report: &Value) -> u64 {

@@ -7,7 +7,7 @@ use nix::{
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 /// Nothing here takes longer, even on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,18 +50,24 @@ pub struct Rig {
     pub seen: Seen,
     /// Settings besides the fast ones.
     pub flags: Vec<String>,
+    /// What agents are started from, and more of their environment.
+    pub program: PathBuf,
+    pub env: Vec<(&'static str, String)>,
 }
 
 impl Rig {
     pub fn new() -> Rig {
-        Rig { sandbox: Sandbox::new(), agent: None, seen: Seen::default(), flags: Vec::new() }
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_zlh"));
+        let (seen, flags, env) = (Seen::default(), Vec::new(), Vec::new());
+        Rig { sandbox: Sandbox::new(), agent: None, seen, flags, program, env }
     }
 
     /// A new agent that knows what there is; false if it died on the way. `fail`: its `ZLH_FAIL`.
     pub async fn up(&mut self, fail: &str) -> bool {
-        let program = Path::new(env!("CARGO_BIN_EXE_zlh"));
         let flags: Vec<&str> = FAST.iter().copied().chain(self.flags.iter().map(String::as_str)).collect();
-        let mut agent = Agent::spawn(program, &self.sandbox, &flags, &[("ZLH_FAIL", fail)]);
+        let env: Vec<_> =
+            self.env.iter().map(|(name, value)| (*name, value.as_str())).chain([("ZLH_FAIL", fail)]).collect();
+        let mut agent = Agent::spawn(&self.program, &self.sandbox, &flags, &env);
         let listens = agent.listens();
         self.agent = Some(agent);
         listens && self.recovered().await
@@ -120,7 +126,6 @@ impl Rig {
     }
 
     /// One line at the game's console.
-    #[cfg(feature = "failpoints")]
     pub async fn say(&mut self, line: &str) -> Answer {
         self.ask("/console/command", Some(json!({"command": line}))).await
     }

@@ -46,7 +46,8 @@ async fn a_new_agent_takes_up_the_run_and_misses_no_byte() {
     for _ in 0..4 {
         let epoch = agent.client.console().range().epoch;
         for _ in 0..20 {
-            agent.client.console().past(epoch, from).await;
+            let mut news = agent.client.console().news();
+            news.wait_for(|news| news.range.epoch != epoch || news.range.end > from).await.unwrap();
             let piece = agent.client.console().read(from, 32 << 10).await.unwrap();
             assert_eq!(piece.from, from, "a gap");
             from += piece.bytes.len() as u64;

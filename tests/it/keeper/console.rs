@@ -48,7 +48,7 @@ fn a_flood_arrives_whole_by_offset_and_the_disk_keeps_its_end() {
         if bytes.is_empty() {
             // Woken by the bell and never by the clock.
             match bench.link.next().unwrap() {
-                Report::Exited { record: r } => record = layout::RunRecord::decode(&r),
+                Report::Exited { record: r, .. } => record = layout::RunRecord::decode(&r),
                 Report::Head | Report::TreeEmpty { .. } => {}
                 other => panic!("{other:?}"),
             }

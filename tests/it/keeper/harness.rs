@@ -152,7 +152,7 @@ impl Link {
 
     pub fn exited(&mut self) -> RunRecord {
         self.until("exited", |r| match r {
-            Report::Exited { record } => Some(RunRecord::decode(record).unwrap()),
+            Report::Exited { record, .. } => Some(RunRecord::decode(record).unwrap()),
             _ => None,
         })
     }

@@ -130,6 +130,10 @@ impl Agent {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.call(Method::DELETE, path, None).await
+    }
+
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
         self.try_call(method, path, body).await.unwrap_or_else(|e| panic!("{path}: {e}"))
     }

@@ -10,7 +10,7 @@ use crate::{
     },
     host::keeping::{Alive, Discovery, EventSink, KeeperEvent, Keeping, KeepingError, Scope},
     model::{
-        console::{Epoch, LogRange},
+        console::{LogRange, News},
         crash::CrashReport,
         exit::{Exit, ExitStatus},
         ids::{OperationId, RunId},
@@ -39,7 +39,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 pub const S: fn(u64) -> Duration = Duration::from_secs;
 
@@ -170,6 +170,7 @@ impl Script {
             oom_kills: None,
             log_start: 0,
             log_end: 0,
+            alone: false,
         };
         t.ended = Some(exit.clone());
         Some(exit)
@@ -261,12 +262,16 @@ impl World for Here {
         })
     }
 
-    fn prepare(&self, _: Arc<WorkloadSpec>, progress: Progress) -> BoxFuture<'static, Result<(), String>> {
+    fn prepare(
+        &self,
+        config: Arc<Resolved>,
+        progress: Progress,
+    ) -> BoxFuture<'static, Result<Arc<WorkloadSpec>, String>> {
         self.0.called("prepare");
         let result = self.0.mood().prepare.clone();
         Box::pin(async move {
             progress("looking at the folder", Some(0.5));
-            result.expect("injected: the preparation breaks")
+            result.expect("injected: the preparation breaks").map(|()| config.spec.clone())
         })
     }
 
@@ -406,8 +411,8 @@ impl Output for Here {
         Box::pin(async move { Ok((from, Bytes::new())) })
     }
 
-    fn past(&self, _: Epoch, _: u64) -> BoxFuture<'static, LogRange> {
-        Box::pin(std::future::pending())
+    fn news(&self) -> watch::Receiver<News> {
+        watch::Sender::default().subscribe()
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     actors::game_server::RunEnd,
     http::{agent::backend::ConsoleLog, websocket::Socket},
-    model::{console::LogRange, settings},
+    model::{console::News, settings},
 };
 use bytes::Bytes;
 use futures_util::{SinkExt, stream::SplitSink};
@@ -45,6 +45,7 @@ impl Output<'_> {
         read_only: bool,
         mut told: mpsc::Receiver<Told>,
     ) -> Result<std::convert::Infallible, Leave> {
+        let mut news = self.log.news();
         let mut ends = self.log.ends();
         ends.mark_unchanged();
         self.greet(start, read_only).await?;
@@ -57,7 +58,7 @@ impl Output<'_> {
                 _ = ping.tick() => self.ping().await?,
                 Some(note) = told.recv() => self.tell(note).await?,
                 Ok(()) = ends.changed() => self.end(&mut ends).await?,
-                range = self.log.past(self.cursor.epoch, self.cursor.offset) => self.forward(range).await?,
+                news = past(&mut news, self.cursor) => self.forward(news).await?,
             }
         }
     }
@@ -68,12 +69,23 @@ impl Output<'_> {
         self.tell(Told::Hello { epoch, offset, start, columns, rows, read_only }).await
     }
 
-    /// One frame of what is there past the cursor.
-    async fn forward(&mut self, range: LogRange) -> Result<(), Leave> {
+    /// One frame of what is there past the cursor. Who keeps up sends the bytes that all viewers share.
+    async fn forward(&mut self, news: News) -> Result<(), Leave> {
+        let News { range, .. } = news;
         if range.epoch != self.cursor.epoch {
             self.cursor = Cursor { epoch: range.epoch, offset: range.start };
             return self.tell(Told::Epoch { epoch: range.epoch, offset: range.start }).await;
         }
+        match news.since(self.cursor.offset) {
+            Some(mut bytes) => {
+                bytes.truncate(FRAME_BYTES);
+                self.pass_on(bytes).await
+            }
+            None => self.catch_up().await,
+        }
+    }
+
+    async fn catch_up(&mut self) -> Result<(), Leave> {
         let chunk = self.log.read(self.cursor.offset, FRAME_BYTES).await?;
         if self.log.range().epoch != self.cursor.epoch {
             return Ok(()); // these offsets meant something else already
@@ -84,8 +96,12 @@ impl Output<'_> {
             self.cursor.offset = to;
             self.tell(Told::Gap { from, to }).await?;
         }
-        self.cursor.offset += chunk.bytes.len() as u64;
-        match (&mut self.dialect, chunk.bytes) {
+        self.pass_on(chunk.bytes).await
+    }
+
+    async fn pass_on(&mut self, bytes: Bytes) -> Result<(), Leave> {
+        self.cursor.offset += bytes.len() as u64;
+        match (&mut self.dialect, bytes) {
             (_, bytes) if bytes.is_empty() => {
                 tokio::task::yield_now().await; // nothing after all: never a tight loop
                 Ok(())
@@ -104,7 +120,7 @@ impl Output<'_> {
         let last = self.log.range();
         while self.log.range().epoch == last.epoch && (self.cursor.epoch != last.epoch || self.cursor.offset < last.end)
         {
-            self.forward(last).await?;
+            self.forward(News { range: last, ..News::default() }).await?;
         }
         match end {
             Some(end) => self.tell(Told::exit(end.status)).await,
@@ -140,4 +156,14 @@ impl Output<'_> {
             Err(_) => Err(Leave::Stalled),
         }
     }
+}
+
+/// Resolves when there is something for this cursor.
+async fn past(news: &mut watch::Receiver<News>, cursor: Cursor) -> News {
+    let more = |news: &News| news.range.epoch != cursor.epoch || news.range.end > cursor.offset;
+    if news.wait_for(more).await.is_err() {
+        // Nobody is left who could tell anything: the agent goes down, and so does this viewer.
+        std::future::pending().await
+    }
+    news.borrow().clone()
 }

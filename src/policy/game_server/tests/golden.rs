@@ -6,7 +6,7 @@ use super::super::{
     fact::{Chance, Fact, LaunchFailure, Reply, RunFact, Ticket},
     phase::{Awaited, Phase, Rung},
 };
-use super::rig::{Mood, Rig, S, in_words, resolved, settings, spec};
+use super::rig::{Mood, Rig, S, grown, in_words, resolved, settings, spec};
 use crate::{
     model::{
         crash::Retry,
@@ -184,7 +184,8 @@ fn inputs() -> Vec<(&'static str, Act)> {
         ("shutdown, stop", command(|_| Command::Shutdown(Leaving::Stop))),
         ("Stored", reply(|| Reply::Stored(Ok(())))),
         ("Stored: failed", reply(|| Reply::Stored(Err("disk full".into())))),
-        ("Prepared", reply(|| Reply::Prepared(Ok(())))),
+        ("Prepared", reply(|| Reply::Prepared(Ok(Arc::new(spec()))))),
+        ("Prepared: changed", reply(|| Reply::Prepared(Ok(Arc::new(grown()))))),
         ("Prepared: failed", reply(|| Reply::Prepared(Err("no server.jar".into())))),
         ("PortsFreed", reply(|| Reply::PortsFreed(Ok(())))),
         ("PortsFreed: failed", reply(|| Reply::PortsFreed(Err("port taken".into())))),

@@ -9,7 +9,7 @@ use super::rig::{Mood, Rig, resolved, settings, spec};
 use crate::{
     model::{
         crash::Retry,
-        exit::ExitStatus::Code,
+        exit::{Exit, ExitStatus::Code},
         ids::{OperationId, RunId},
         operation::OperationState,
         settings::{Hang, Restart, Settings},
@@ -31,6 +31,7 @@ enum Act {
     Alive,
     Dead,
     MainExits(i32),
+    AllEnds(i32),
     TreeEmpties,
     StopTyped,
     KeeperLost(bool),
@@ -52,7 +53,8 @@ fn act() -> impl Strategy<Value = Act> {
         4 => Just(Act::LaunchAnswered),
         6 => Just(Act::Alive),
         3 => Just(Act::Dead),
-        8 => (0..2).prop_map(Act::MainExits),
+        6 => (0..2).prop_map(Act::MainExits),
+        4 => (0..2).prop_map(Act::AllEnds),
         8 => Just(Act::TreeEmpties),
         1 => Just(Act::StopTyped),
         1 => any::<bool>().prop_map(Act::KeeperLost),
@@ -119,6 +121,7 @@ impl Life {
             Act::Alive => self.rig.run(RunFact::Probed(Answer::Alive { players: None })),
             Act::Dead => self.rig.run(RunFact::Probed(Answer::Dead { reason: "refused".into() })),
             Act::MainExits(code) => self.main_exits(code),
+            Act::AllEnds(code) => self.all_ends(code),
             Act::TreeEmpties => self.tree_empties(),
             Act::StopTyped if self.main => self.type_stop(),
             Act::StopTyped => {}
@@ -183,6 +186,20 @@ impl Life {
             self.ends += 1;
             if !self.silent {
                 self.rig.main_exits(Code(code));
+            }
+        }
+    }
+
+    /// Nothing outlives the main process; that the tree is empty is told once more afterwards, as ever.
+    fn all_ends(&mut self, code: i32) {
+        if std::mem::take(&mut self.main) {
+            self.ends += 1;
+            if !self.silent {
+                let run = self.rig.newest();
+                self.tree = None;
+                let exit = Exit { alone: true, ..self.rig.exit_of(run, Code(code)) };
+                self.rig.run(RunFact::Exited(Box::new(exit)));
+                self.rig.fact(Fact::Run(run, RunFact::TreeEmptied));
             }
         }
     }
@@ -258,7 +275,8 @@ impl Life {
         let memory = self.rig.machine.memory();
         assert!(memory.crash_count <= self.ends, "{} crashes of {} ends", memory.crash_count, self.ends);
         let at_rest = matches!(self.rig.machine.phase(), Phase::Idle | Phase::Error { .. });
-        let waits = memory.journal.holder().is_some();
+        let unsaved = self.rig.machine.part().warnings.iter().any(|w| w.code == "state_not_saved");
+        let waits = memory.journal.holder().is_some() || unsaved;
         assert!(!at_rest || waits || self.rig.next_timer().is_none(), "a timer nobody needs");
     }
 

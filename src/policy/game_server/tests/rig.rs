@@ -26,6 +26,11 @@ use std::{
 
 pub const S: fn(u64) -> Duration = Duration::from_secs;
 
+/// What `spec` has become when all was installed.
+pub fn grown() -> WorkloadSpec {
+    WorkloadSpec { argv: vec!["/bin/game".into(), "new.jar".into()], ..spec() }
+}
+
 pub fn spec() -> WorkloadSpec {
     WorkloadSpec {
         game: "custom".into(),
@@ -243,6 +248,7 @@ impl Rig {
             oom_kills: None,
             log_start: 0,
             log_end: 0,
+            alone: false,
         }
     }
 
@@ -320,7 +326,10 @@ impl Rig {
                 self.facts.push_back(Fact::Reply(t, Reply::Discovered { found, autostart }));
             }
             Effect::Save(t, records) => self.save(t, records),
-            Effect::Prepare(t, _) => self.reply(self.mood.prepares.clone().map(Reply::Prepared), t),
+            Effect::Prepare(t, config) => {
+                let answer = self.mood.prepares.clone().map(|done| done.map(|()| config.spec.clone()));
+                self.reply(answer.map(Reply::Prepared), t)
+            }
             Effect::AwaitPorts { ticket, .. } => self.reply(self.mood.ports.clone().map(Reply::PortsFreed), ticket),
             Effect::Launch(run, _) => self.launch(run),
             Effect::Classify(ended) => self.classified.push(*ended),

@@ -1,0 +1,190 @@
+//! Carries out what the machine decided. Whatever takes time runs in a task that reports exactly one fact, also if it
+//! panics, is cut off or is cancelled.
+use super::{
+    InstallerActor, Message, State,
+    workshop::{Line, Unmet},
+};
+use crate::{
+    actors::pace::while_it_moves,
+    policy::installer::{Effect, Fact, Failure, Ticket, plan::Step},
+};
+use futures_util::future::BoxFuture;
+use ractor::ActorRef;
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Outer limits of verbs that show no progress.
+const RECALL_WITHIN: Duration = Duration::from_secs(30);
+const SAVE_WITHIN: Duration = Duration::from_secs(30);
+const SURVEY_WITHIN: Duration = Duration::from_secs(60);
+/// How long a step that was told to end may take for that.
+const WIND_UP_WITHIN: Duration = Duration::from_secs(30);
+/// Progress is passed on this often; a new text at once.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+impl InstallerActor {
+    pub(super) fn perform(&self, me: &ActorRef<Message>, state: &mut State, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Recall(ticket) => self.recall(me, state, ticket),
+                Effect::Save(ticket, memory) => {
+                    let saved = self.workshop.save(*memory);
+                    let lost = Fact::Stored(ticket, Err(lost(SAVE_WITHIN)));
+                    state.ask(me, SAVE_WITHIN, lost, async move { Fact::Stored(ticket, saved.await) });
+                }
+                Effect::Survey { ticket, sweep } => self.survey(me, state, ticket, sweep),
+                Effect::Consult(ticket, wanted) => {
+                    let consulted = self.workshop.consult(wanted);
+                    self.watched(me, state, ticket, Fact::Consulted, |_| {
+                        Box::pin(async move { consulted.await.map(Box::new).map_err(failure) })
+                    });
+                }
+                Effect::Do(ticket, step) => self.step(me, state, ticket, step),
+                Effect::Abort(ticket) => {
+                    if let Some(stop) = state.stops.get(&ticket) {
+                        stop.cancel();
+                    }
+                }
+            }
+        }
+    }
+
+    fn recall(&self, me: &ActorRef<Message>, state: &mut State, ticket: Ticket) {
+        let recalled = self.workshop.recall();
+        let lost = Fact::Recalled(ticket, Err(lost(RECALL_WITHIN)));
+        let fact = async move { Fact::Recalled(ticket, recalled.await.map(Box::new)) };
+        state.ask(me, RECALL_WITHIN, lost, fact);
+    }
+
+    fn survey(&self, me: &ActorRef<Message>, state: &mut State, ticket: Ticket, sweep: bool) {
+        let surveyed = self.workshop.survey(sweep);
+        let lost = Fact::Surveyed(ticket, Err(lost(SURVEY_WITHIN)));
+        let fact = async move { Fact::Surveyed(ticket, surveyed.await.map(Box::new)) };
+        state.ask(me, SURVEY_WITHIN, lost, fact);
+    }
+
+    fn step(&self, me: &ActorRef<Message>, state: &mut State, ticket: Ticket, step: Step) {
+        let workshop = self.workshop.clone();
+        self.watched(me, state, ticket, Fact::Did, |line| workshop.perform(step, line));
+    }
+
+    /// Held to a pace instead of a total: cut off once it has shown no progress for `install.patience`.
+    fn watched<T: Send + 'static>(
+        &self,
+        me: &ActorRef<Message>,
+        state: &mut State,
+        ticket: Ticket,
+        fact: fn(Ticket, Result<T, Failure>) -> Fact,
+        begin: impl FnOnce(Line) -> BoxFuture<'static, Result<T, Failure>>,
+    ) {
+        let patience = self.settings.install.patience;
+        let stop = CancellationToken::new();
+        state.stops.insert(ticket, stop.clone());
+        let (pulse, signs) = watch::channel(());
+        let work = begin(Line { progress: self.progress(me, ticket, pulse), stop: stop.clone() });
+        let report = Report { me: me.clone(), lost: Some(fact(ticket, Err(Failure::other("its task broke")))) };
+        state.tasks.spawn(async move {
+            let _stopped_with_me = stop.clone().drop_guard();
+            report.tell(fact(ticket, paced(work, signs, patience, &stop).await));
+        });
+    }
+
+    fn progress(&self, me: &ActorRef<Message>, ticket: Ticket, pulse: watch::Sender<()>) -> super::Progress {
+        let me = me.clone();
+        let told = Mutex::new((String::new(), None::<Instant>));
+        Arc::new(move |text: &str, share: Option<f64>| {
+            pulse.send_replace(());
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.0 != text || told.1.is_none_or(|at| at.elapsed() >= PROGRESS_EVERY) {
+                *told = (text.to_owned(), Some(Instant::now()));
+                tell(&me, Fact::Progressed { ticket, text: text.to_owned(), share });
+            }
+        })
+    }
+}
+
+/// The work's own outcome, or why it was cut off. What is told to end gets some time for that.
+async fn paced<T>(
+    mut work: BoxFuture<'static, Result<T, Failure>>,
+    signs: watch::Receiver<()>,
+    patience: Duration,
+    stop: &CancellationToken,
+) -> Result<T, Failure> {
+    let stalled = tokio::select! {
+        biased;
+        outcome = while_it_moves(&mut work, signs, patience) => match outcome {
+            Some(outcome) => return outcome,
+            None => Some(Failure::other(format!("no progress for {} s (install.patience)", patience.as_secs()))),
+        },
+        () = stop.cancelled() => None,
+    };
+    stop.cancel();
+    let ended = timeout(WIND_UP_WITHIN, work).await;
+    let ended = ended.unwrap_or_else(|_| Err(Failure::other("it was told to end and did not")));
+    stalled.map_or(ended, Err)
+}
+
+fn failure(unmet: Unmet) -> Failure {
+    use crate::model::refusal::Refusal;
+    match unmet {
+        Unmet::Failed(failure) => failure,
+        Unmet::Refused(Refusal::Unusable { field, detail }) => Failure::other(format!("{field}: {detail}")),
+        Unmet::Refused(refusal) => Failure::other(refusal.code()),
+    }
+}
+
+impl State {
+    /// Runs `fact` in a task; `lost` is reported instead if it does not come to an end by itself within `limit`.
+    fn ask(
+        &mut self,
+        me: &ActorRef<Message>,
+        limit: Duration,
+        lost: Fact,
+        fact: impl Future<Output = Fact> + Send + 'static,
+    ) {
+        let report = Report { me: me.clone(), lost: Some(lost) };
+        self.tasks.spawn(async move {
+            if let Ok(fact) = timeout(limit, fact).await {
+                report.tell(fact);
+            }
+        });
+    }
+}
+
+/// Exactly one terminal fact: the true one, or on drop the one for a lost task.
+struct Report {
+    me: ActorRef<Message>,
+    lost: Option<Fact>,
+}
+
+impl Report {
+    fn tell(mut self, fact: Fact) {
+        self.lost = None;
+        tell(&self.me, fact);
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if let Some(fact) = self.lost.take() {
+            tell(&self.me, fact);
+        }
+    }
+}
+
+/// An actor that is gone needs no facts: its successor finds out by itself.
+fn tell(me: &ActorRef<Message>, fact: Fact) {
+    _ = me.cast(Message::Fact(fact));
+}
+
+fn lost(limit: Duration) -> String {
+    format!("no answer within {} s, or its task broke", limit.as_secs())
+}

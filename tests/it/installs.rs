@@ -1,0 +1,8 @@
+//! Runtimes from an artifact server onto the disk and off again: the real agent, real archives that a test made itself.
+mod deaths;
+mod failures;
+mod life;
+mod rig;
+mod trust;
+
+use rig::Rig;

@@ -1,0 +1,85 @@
+//! Hashes, signatures, age and serials: what is believed, and what is refused.
+use super::{
+    Rig,
+    rig::{install, outcome},
+};
+use crate::support::eventually;
+use data_encoding::BASE64;
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::fs;
+
+#[tokio::test]
+async fn a_hash_comes_from_the_catalog_or_from_beside_the_file_or_there_is_a_warning() {
+    let mut rig = Rig::new();
+    rig.claim("20", "sha256", Value::Null);
+    rig.claim("22", "sha256", Value::Null);
+    let beside = rig.artifacts.root().join("devcontainer/node/node-22.tar.gz");
+    let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(fs::read(&beside).unwrap()));
+    rig.artifacts.put("devcontainer/node/node-22.tar.gz.sha256", format!("{hash}  node-22.tar.gz\n").as_bytes());
+    let agent = rig.agent(&[]);
+    install(&agent, "22").await;
+    install(&agent, "20").await;
+    let status = agent.status().await;
+    let verified: Vec<_> = status["runtimes"].as_array().unwrap().iter().map(|r| r["verified"].clone()).collect();
+    assert_eq!(verified, [json!(false), json!(true)]);
+    let warnings: Vec<_> = status["warnings"].as_array().unwrap().iter().map(|w| w["code"].clone()).collect();
+    assert!(warnings.contains(&json!("install_unverified")), "{warnings:?}");
+    agent.finish().await;
+    let agent = rig.agent(&["--set", "require_hashes=true"]);
+    rig.sandbox.root();
+    fs::remove_dir_all(rig.place("20")).unwrap();
+    let why = eventually("the next look", super::rig::WITHIN, async || {
+        let reply = agent.post_json("/dev/runtimes", &json!({"runtime": "node", "version": "20"})).await;
+        outcome(&super::rig::ended(&agent, reply).await).err()
+    });
+    let why = why.await;
+    assert!(why.contains("require_hashes"), "{why}");
+    agent.finish().await;
+}
+
+#[tokio::test]
+async fn with_trusted_keys_only_a_signed_catalog_counts() {
+    let rig = Rig::new();
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let key = format!("ed25519:{}", BASE64.encode(pair.public_key().as_ref()));
+    let agent = rig.agent(&["--set", &format!("trusted_keys={key}")]);
+    let why = outcome(&install(&agent, "22").await).unwrap_err();
+    assert!(why.contains("no signature beside it") && why.contains("_catalog.json"), "{why}");
+    let bytes = fs::read(rig.artifacts.root().join("devcontainer/_catalog.json")).unwrap();
+    let id = data_encoding::HEXLOWER.encode(&Sha256::digest(pair.public_key().as_ref())[..8]);
+    let signed = json!({"signatures": [{"key": id, "signature": BASE64.encode(pair.sign(&bytes).as_ref())}]});
+    rig.artifacts.put("devcontainer/_catalog.json.sig", signed.to_string().as_bytes());
+    assert_eq!(outcome(&install(&agent, "22").await), Ok(()));
+    rig.artifacts.put("devcontainer/_catalog.json", &[&bytes[..], b" "].concat());
+    let why = outcome(&install(&agent, "20").await).unwrap_err();
+    assert!(why.contains("changed after it was signed"), "{why}");
+    agent.finish().await;
+}
+
+#[tokio::test]
+async fn an_older_catalog_is_not_believed_also_after_a_restart() {
+    let mut rig = Rig::new();
+    let agent = rig.agent(&[]);
+    install(&agent, "22").await;
+    agent.finish().await;
+    rig.serial = 0;
+    rig.write_catalog();
+    let agent = rig.agent(&[]);
+    let why = outcome(&install(&agent, "20").await).unwrap_err();
+    assert!(why.contains("this is an older catalog"), "{why}");
+    assert_eq!(rig.runs(), "v22");
+    agent.finish().await;
+}
+
+#[tokio::test]
+async fn a_release_that_is_too_young_waits() {
+    let mut rig = Rig::new();
+    rig.claim("22", "releasedAt", json!("2999-01-01T00:00:00Z"));
+    let agent = rig.agent(&["--set", "install.min_release_age=7days"]);
+    let reply = agent.post_json("/dev/runtimes", &json!({"runtime": "node", "version": "22"})).await;
+    assert_eq!(reply.status, 422);
+    assert!(reply.json()["detail"].as_str().unwrap().contains("too new"), "{reply:?}");
+    agent.finish().await;
+}
