@@ -47,8 +47,11 @@ pub enum NoOffer {
 #[derive(Clone)]
 pub struct RuntimeCatalog {
     server: Option<ArtifactServer>,
-    last: Arc<Mutex<Option<(Instant, Arc<Offer>)>>>,
+    last: Arc<Mutex<Option<Read>>>,
 }
+
+/// When it was read, and what it said.
+type Read = (Instant, Arc<Offer>);
 
 impl RuntimeCatalog {
     pub fn new(server: Option<ArtifactServer>) -> RuntimeCatalog {

@@ -1,5 +1,5 @@
 //! The real gateway before real agents with the fake game: the way a request goes on a platform.
-use crate::support::{Agent, Sandbox, eventually};
+use crate::support::{Sandbox, eventually};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use std::{

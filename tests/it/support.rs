@@ -9,7 +9,9 @@ mod sandbox;
 mod waiting;
 pub mod web;
 
-pub use agent::{Agent, Reply, client};
+#[allow(unused_imports, reason = "only the end-to-end tests use it")]
+pub use agent::client;
+pub use agent::{Agent, Reply};
 pub use artifacts::{Artifacts, Wrong};
 pub use console::Console;
 pub use leaks::strays;

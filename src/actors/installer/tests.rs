@@ -31,7 +31,7 @@ async fn an_install_is_seen_from_its_first_step_to_its_tree() {
     let tree = tree.unwrap();
     assert_eq!(tree.bin, ["/opt/zlh/runtimes/node/22/bin"]);
     assert_eq!(tree.env["HOME_OF_IT"], "/opt/zlh/runtimes/node/22");
-    let heard = heard.lock().unwrap();
+    let heard = heard.lock().unwrap().clone();
     assert!(heard.iter().any(|(step, _)| step == "downloading node 22: 9 MB"), "{heard:?}");
     let seen = agent.until(|p| !p.snapshot.runtimes.is_empty()).await;
     let runtime = &seen.snapshot.runtimes[0];

@@ -235,8 +235,11 @@ fn kind_of(kind: u8, name: &[u8]) -> Kind {
     }
 }
 
+/// Key and value.
+type Pax<'a> = (&'a [u8], &'a [u8]);
+
 /// `"<length> <key>=<value>\n"`, the length counting all of it (POSIX pax). Values may hold line ends.
-fn records(mut text: &[u8]) -> Result<Vec<(&[u8], &[u8])>, TarError> {
+fn records(mut text: &[u8]) -> Result<Vec<Pax<'_>>, TarError> {
     const BAD: TarError = TarError::Damaged("its pax records are not readable");
     let mut found = Vec::new();
     while !text.is_empty() {

@@ -36,7 +36,8 @@ async fn ranges_and_conditions() {
     assert_eq!(header_of(&whole, header::ACCEPT_RANGES), "bytes");
     assert_eq!(header_of(&whole, header::CONTENT_LENGTH), "10");
     assert!(!etag.starts_with("W/"), "{etag}");
-    let table: [(&[(&str, &str)], u16, &str); 11] = [
+    type Row<'a> = (&'a [(&'a str, &'a str)], u16, &'a str);
+    let table: [Row; 11] = [
         (&[], 200, "0123456789"),
         (&[("range", "bytes=2-4")], 206, "234"),
         (&[("range", "bytes=7-")], 206, "789"),

@@ -224,7 +224,7 @@ fn who_is_not_there_is_told_and_a_mirror_helps() {
         place.install("http://127.0.0.1:9/", "a.tar.gz", None),
         &["cannot be reached", "artifact server runs"],
     );
-    let server = ArtifactServer::new("http://127.0.0.1:9", &[web.url.clone()], &place.install).unwrap();
+    let server = ArtifactServer::new("http://127.0.0.1:9", std::slice::from_ref(&web.url), &place.install).unwrap();
     let artifact = server.artifact("a.tar.gz", Some(sha256(&bytes)), Some(bytes.len() as u64)).unwrap();
     let fetched = server.fetch_file(&artifact, None, &place.things(), &place.cancel, &|_, _| ()).unwrap();
     assert_eq!(fetched.received().url, format!("{}/a.tar.gz", web.url));

@@ -127,7 +127,7 @@ mod tests {
         });
         let (mut arrived, mut returned) = (Vec::new(), Vec::new());
         let (a, b) = tokio::join!(right_in.read_to_end(&mut arrived), left_in.read_to_end(&mut returned));
-        (a.unwrap(), b.unwrap());
+        assert_eq!((a.unwrap(), b.unwrap()), (arrived.len(), returned.len()));
         assert!(arrived.starts_with(b"before-") && arrived[7..] == there && returned == back);
         pump.await.unwrap().unwrap();
     }
