@@ -3,18 +3,15 @@ use std::{
     fs,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    process::{Command, Stdio},
 };
 use tempfile::TempDir;
 
-const STARTS_WITHIN: Duration = Duration::from_secs(120);
-const PAUSE: Duration = Duration::from_millis(20);
+/// Seconds that a busy machine may take to start or stop one.
+const WITHIN: &str = "120";
 
 pub struct Cluster {
     folder: TempDir,
-    server: Child,
 }
 
 /// Debian keeps the programs of each version apart; `make realparts` installs one.
@@ -53,53 +50,33 @@ impl Cluster {
             .status()
             .unwrap();
         assert!(made.success(), "initdb: {made}");
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let server = as_postgres(programs().join("postgres"), folder.path())
-            .arg("-D")
-            .arg(&data)
-            .args([
-                "-c",
-                "listen_addresses=",
-                "-c",
-                "fsync=off",
-                "-c",
-                "shared_buffers=1MB",
-                "-c",
-                "max_connections=40",
-                "-k",
-            ])
-            .arg(folder.path())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let cluster = Cluster { folder, server };
-        cluster.answers();
+        let cluster = Cluster { folder };
+        let options = "-c listen_addresses= -c fsync=off -c shared_buffers=1MB -c max_connections=40";
+        cluster.control(&["start", "-o", &format!("{options} -k {}", cluster.folder.path().display())]);
         cluster
+    }
+
+    /// Comes back when it is done: a server that was started answers.
+    fn control(&self, words: &[&str]) {
+        let log = self.folder.path().join("log");
+        let mut command = as_postgres(programs().join("pg_ctl"), self.folder.path());
+        let done = command
+            .args(["-s", "-w", "-t", WITHIN, "-D"])
+            .arg(self.folder.path().join("data"))
+            .arg("-l")
+            .arg(&log)
+            .args(words)
+            .status();
+        assert!(done.unwrap().success(), "{words:?}: {}", fs::read_to_string(&log).unwrap_or_default());
     }
 
     pub fn url(&self) -> String {
         format!("postgres://postgres@localhost/postgres?host={}", self.folder.path().display())
     }
-
-    fn answers(&self) {
-        let deadline = Instant::now() + STARTS_WITHIN;
-        let ready = || {
-            let asked =
-                Command::new(programs().join("pg_isready")).arg("-q").arg("-h").arg(self.folder.path()).status();
-            asked.unwrap().success()
-        };
-        while !ready() {
-            let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(Instant::now() < deadline, "PostgreSQL does not answer: {}", log());
-            thread::sleep(PAUSE);
-        }
-    }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // Its other processes end when the first is gone.
-        _ = self.server.kill();
-        _ = self.server.wait();
+        self.control(&["stop", "-m", "immediate"]);
     }
 }
