@@ -43,11 +43,14 @@ pub enum NoOffer {
     Unreadable(#[from] Unreadable),
 }
 
+/// When it was read, and what it said.
+type Read = (Instant, Arc<Offer>);
+
 /// Clones share one state.
 #[derive(Clone)]
 pub struct RuntimeCatalog {
     server: Option<ArtifactServer>,
-    last: Arc<Mutex<Option<(Instant, Arc<Offer>)>>>,
+    last: Arc<Mutex<Option<Read>>>,
 }
 
 impl RuntimeCatalog {

@@ -154,7 +154,7 @@ fn credential(row: &Row) -> Result<Credential, Error> {
     let unusable = |what: &str| Error::Unusable(format!("credential with {what}"));
     let hash = HEXLOWER.decode(row.text(2)?.as_bytes()).ok().and_then(|hash| SecretHash::try_from(hash).ok());
     let scopes = row.text(5)?;
-    let scopes = scopes.split(',').filter(|word| !word.is_empty()).map(|word| Scope::named(word));
+    let scopes = scopes.split(',').filter(|word| !word.is_empty()).map(Scope::named);
     Ok(Credential {
         id: row.text(0)?,
         kind: CredentialKind::named(&row.text(1)?).ok_or_else(|| unusable("an unknown kind"))?,

@@ -55,7 +55,7 @@ fn config(mut wish: Map<String, Value>, server: &Server) -> Result<Map<String, V
         ContainerType::Game => "game",
         ContainerType::Dev => "runtime",
     };
-    if !wish.get(needed).is_some_and(|value| value.as_str().is_some_and(|text| !text.is_empty())) {
+    if wish.get(needed).and_then(Value::as_str).is_none_or(str::is_empty) {
         return Err(unusable(needed, "a text is needed"));
     }
     wish.insert("vmid".into(), server.vmid.0.into());
