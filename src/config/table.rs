@@ -141,12 +141,12 @@ static TABLE: &[Setting] = settings! {
     "install.ca_file", "PEM file with certificate authorities that are trusted besides the system's.", |x| Slot::OptionalFile(&mut x.install.ca_file);
     "install.check_within", "How long the first run of what was just installed may take.", |x| Slot::Time(&mut x.install.check_within, ms(100)..=HOUR);
     "install.mirrors", "Addresses of servers that have the same artifacts, asked where the first fails.", |x| Slot::Urls(&mut x.install.mirrors);
-    "install.parallel", "Installs that work at a time; more of them wait.", |x| Slot::Count(&mut x.install.parallel, 1..=64);
+    "install.parallel", "Installs that work at a time; more of them wait.", |x| Slot::Count(&mut x.install.parallel, 1..=4);
     "install.queue", "Orders to the installer that may be under way or waiting.", |x| Slot::Count(&mut x.install.queue, 1..=10_000);
     "install.patience", "An install step without any sign of progress for this long has failed.", |x| Slot::Time(&mut x.install.patience, ms(100)..=DAY);
     "install.tries", "How often an install that the agent's death cut short is begun again.", |x| Slot::Count(&mut x.install.tries, 1..=1000);
     "install.keep_previous", "Formerly active versions of each runtime that garbage collection leaves.", |x| Slot::Count(&mut x.install.keep_previous, 0..=64);
-    "install.channel", "Channel of the catalog that versions are chosen from.", |x| Slot::Account(&mut x.install.channel);
+    "install.channel", "Channel of the catalog that versions are chosen from.", |x| Slot::Word(&mut x.install.channel);
     "install.min_release_age", "Releases younger than this are not taken; 0 = all are.", |x| Slot::Time(&mut x.install.min_release_age, Duration::ZERO..=s(31_536_000));
 
     "limits.body_bytes", "Largest JSON request body.", |x| Slot::Size(&mut x.limits.body_bytes, 1 << 10..=64 << 20);
@@ -222,6 +222,7 @@ mod tests {
                 "true",
                 "false",
                 "33",
+                "3",
                 "2MiB",
                 "512KiB",
                 "1KiB",

@@ -88,7 +88,7 @@ impl ArtifactStore {
             other => other.map_err(failed("open", &path))?,
         };
         let about = file.metadata().map_err(failed("look at", &path))?;
-        Ok(about.is_file().then(|| (file, about.len())))
+        Ok(about.is_file().then_some((file, about.len())))
     }
 
     fn incoming_folder(&self) -> PathBuf {

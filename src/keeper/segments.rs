@@ -3,7 +3,7 @@
 //! Fed from the ring in batches. A write that fails loses nothing as long as the ring still holds the bytes; what the
 //! ring overwrites meanwhile is counted, and the next good write begins a new segment at its true offset.
 use super::{
-    ring,
+    ring::{oldest, pieces},
     state_file::{self, StateFile},
     sys,
 };
@@ -146,7 +146,7 @@ impl Segments {
 
     /// Counts what the ring has overwritten.
     fn give_up_lost(&mut self, state: StateFile) {
-        let lost = ring::oldest(state).saturating_sub(self.done);
+        let lost = oldest(state).saturating_sub(self.done);
         if lost > 0 {
             state.count_dropped(lost);
             self.done += lost;
@@ -169,7 +169,7 @@ impl Segments {
             self.kept.push_back(Segment { start: self.done, len: 0 });
         }
         let (Some(file), Some(newest)) = (&mut self.open, self.kept.back_mut()) else { return Ok(()) };
-        let n = file.write_vectored(&ring::pieces(&state, self.done, to))? as u64;
+        let n = file.write_vectored(&pieces(&state, self.done, to))? as u64;
         if n == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -241,7 +241,7 @@ fn list(dir: &Path) -> io::Result<VecDeque<Segment>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::ring, *};
     use std::os::fd::AsFd;
 
     fn bench() -> (tempfile::TempDir, StateFile, PathBuf) {

@@ -69,9 +69,8 @@ pub enum Silence {
 }
 
 /// The head of a status, the rest left as text. An old agent tells neither life nor revision: what was heard last counts.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 struct Head {
     instance_id: InstanceId,
     revision: Revision,
@@ -115,16 +114,13 @@ impl Entry {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Seen {
-            last_seen: WallMillis,
+            last_seen: i64,
         }
-        #[derive(Deserialize)]
-        #[serde(transparent)]
-        struct WallMillis(i64);
         let head: Head = serde_json::from_slice(&json).ok()?;
         let seen: Seen = serde_json::from_slice(&json).ok()?;
         let marker = b",\"agentError\":";
         let tail = json.windows(marker.len()).position(|w| w == marker)?;
-        let last_seen = WallTime(seen.last_seen.0);
+        let last_seen = WallTime(seen.last_seen);
         Some(Entry { instance: head.instance_id, revision: head.revision, last_seen, json, tail })
     }
 

@@ -265,6 +265,10 @@ impl Machine {
     }
 
     fn on_surveyed(&mut self, now: Now, ticket: Ticket, result: Result<Box<Present>, String>) {
+        let wakes = matches!(self.waking, Waking::Surveying(awaited) if awaited == ticket);
+        if !wakes && self.whose(ticket).is_none() {
+            return;
+        }
         self.own_warnings.retain(|w| w.code != "install_survey_failed");
         match result {
             Ok(present) => {
@@ -273,7 +277,7 @@ impl Machine {
             }
             Err(why) => self.warn("install_survey_failed", format!("cannot tell what is installed: {why}")),
         }
-        if matches!(self.waking, Waking::Surveying(awaited) if awaited == ticket) {
+        if wakes {
             self.waking = Waking::Awake;
             self.take_up(now);
         } else {

@@ -158,6 +158,7 @@ fn code_server(folder: &Path) -> (Running, u16) {
     let mut command = Command::new(ide_part("CODE_SERVER").join("bin/code-server"));
     command
         .args(["--bind-addr", "127.0.0.1:0", "--auth", "none", "--disable-telemetry", "--disable-update-check"])
+        .arg("--disable-workspace-trust") // its dialog comes whenever it likes and covers what is clicked next
         .arg(folder.join("workspace"))
         .env("HOME", folder)
         .env_remove("PORT")

@@ -112,7 +112,7 @@ impl Keeping for Hold {
         });
         let takes = if self.0.truth().slow { S(5) } else { Duration::ZERO };
         async move {
-            tokio::time::sleep(takes).await;
+            elapse(takes).await;
             Ok(born(run))
         }
         .boxed()

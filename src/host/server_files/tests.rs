@@ -1,3 +1,4 @@
+//! Server roots of every history: fresh, damaged, edited, upgraded, somebody else's, and hostile.
 use super::*;
 use crate::{
     host::{accounts, install::Label},

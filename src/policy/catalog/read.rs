@@ -67,7 +67,7 @@ pub fn games(bytes: &[u8]) -> Result<Reading<GameCatalog>, Unreadable> {
     let mut dirt = Dirty::default();
     let stamp = stamp(&mut top, &mut dirt);
     let listed = list(&mut top, "games", "", &mut dirt);
-    let games = unique(listed, "games", &mut dirt, |value, at, dirt| game(value, at, dirt), |game| &game.id);
+    let games = unique(listed, "games", &mut dirt, game, |game| &game.id);
     let runtimes = products(&mut top, "runtimes", &mut dirt);
     Ok(Reading { catalog: GameCatalog { stamp, games, runtimes, extra: top }, warnings: dirt.0 })
 }

@@ -1,6 +1,6 @@
 //! The files that shells read, as text.
 use super::{PROFILE, SYSTEM_FOLDERS, Surroundings, Value};
-use std::fmt::Write;
+use std::fmt::Write as _;
 
 const HEADING: &str =
     "# Written by zlh for the dev container's account; changes are overwritten. Yours go to your home.\n";
@@ -8,7 +8,7 @@ const HEADING: &str =
 /// `/etc/profile.d/zlh.sh`, for every shell that reads POSIX: dash, bash, zsh; also under `set -eu`.
 pub fn posix(of: &Surroundings) -> String {
     let mut script = String::from(HEADING);
-    let _ = write!(script, "if [ \"${{HOME-}}\" = {} ]; then\n", quoted(&of.home));
+    let _ = writeln!(script, "if [ \"${{HOME-}}\" = {} ]; then", quoted(&of.home));
     let _ = writeln!(script, "  zlh_ours={}", quoted(&of.folders().join(":")));
     script.push_str(MERGE);
     let named = [("USER", of.user.clone()), ("LOGNAME", of.user.clone()), ("LANG", super::LANG.to_owned())];

@@ -181,7 +181,7 @@ impl Machine {
         self.memory.journal.step(id, step, progress, deadline(now, self.rules.patience));
     }
 
-    fn whose(&self, ticket: Ticket) -> Option<OperationId> {
+    pub(super) fn whose(&self, ticket: Ticket) -> Option<OperationId> {
         self.jobs.iter().find(|(_, job)| job.stage.awaits() == Some(ticket)).map(|(id, _)| id.clone())
     }
 

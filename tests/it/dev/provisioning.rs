@@ -25,7 +25,7 @@ async fn a_bare_root_becomes_a_dev_container_and_stays_one() {
     }
     assert_eq!(agent.get("/game/players").await.code(), "not_a_game");
     assert_eq!(agent.get("/ready").await.status, 200);
-    let game = agent.post_json("/config", &rig.sandbox.fake_game_config(&[])).await;
+    let game = agent.post_json("/config", &json!({"vmid": 6001, "game": "minecraft", "variant": "paper"})).await;
     assert_eq!((game.status.as_u16(), game.json()["field"].clone()), (422, json!("container_type")));
     // The same again: a look around, no second install.
     let requests = rig.artifacts.requests();

@@ -122,7 +122,7 @@ async fn a_shell_nobody_looks_at_ends_and_leaves_nothing() {
 async fn limits_and_bad_names_are_refused_in_words() {
     let rig = Rig::new();
     let agent = running(&rig, &["--set", "terminal.max_sessions=1", "--set", "console.max_viewers=2"]).await;
-    let viewers = (shell(&agent, "").await, shell(&agent, "").await);
+    let mut viewers = (shell(&agent, "").await, shell(&agent, "").await);
     assert_eq!(refused(&agent, "").await, (429, "too_many_viewers".into()));
     assert_eq!(refused(&agent, "?session=other").await, (429, "too_many_sessions".into()));
     assert_eq!(refused(&agent, "?session=../x").await, (400, "invalid_session".into()));
@@ -131,6 +131,7 @@ async fn limits_and_bad_names_are_refused_in_words() {
         connect_async(format!("ws://{}/console/stream", agent.address())).await.is_ok().then_some(())
     })
     .await;
-    drop(viewers.0);
-    finish(&rig, agent).await;
+    viewers.0.type_line("exit").await;
+    viewers.0.until_frame("exit", SOON).await;
+    assert!(agent.terminate().success());
 }

@@ -1,14 +1,28 @@
 //! The table of shells and ways in: with `/` as root, on private copies of `/etc` and the folders that the agent writes.
 use crate::{
-    installs::rig::{archive, node},
+    installs::rig::node,
     support::{Artifacts, Sandbox},
 };
+use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, process::Command};
 
 const SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/games:/usr/games";
 const RUNTIMES: &str = "/opt/zlh/runtimes/java/current/bin:/opt/zlh/runtimes/node/current/bin";
 const OWN: &str = "/home/dev/.local/bin:/home/dev/.npm-global/bin:/home/dev/go/bin:/home/dev/.dotnet/tools";
+
+/// A java that says its version.
+fn java() -> Vec<u8> {
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    let script = b"#!/bin/sh\necho 'openjdk version \"21.0.1\"' >&2\n";
+    for (name, content) in [("jdk-21/bin/java", &script[..]), ("jdk-21/lib/modules", &b"x"[..])] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o755);
+        tar.append_data(&mut header, name, content).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap()
+}
 
 /// By name: PATH, JAVA_HOME, node, HOME, USER, LOGNAME, LANG.
 type Ways = BTreeMap<String, Vec<String>>;
@@ -18,8 +32,7 @@ fn artifacts() -> Artifacts {
     for version in ["20", "22"] {
         artifacts.put(&format!("devcontainer/node/node-{version}.tar.gz"), &node(version));
     }
-    let java = ("bin/java".to_owned(), b"#!/bin/sh\necho 'openjdk version \"21.0.1\"' >&2\n".to_vec());
-    artifacts.put("devcontainer/java/jdk-21.tar.gz", &archive("21", &[java]));
+    artifacts.put("devcontainer/java/jdk-21.tar.gz", &java());
     let catalog = json!({"runtimes": [{"id": "node", "versions": ["20", "22"]}, {"id": "java", "versions": ["21"]}]});
     artifacts.put("devcontainer/_catalog.json", catalog.to_string().as_bytes());
     artifacts

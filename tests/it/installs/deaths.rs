@@ -66,8 +66,6 @@ async fn killed_at_any_point_of_an_install_it_is_the_old_or_the_new_version() {
         "installer.after_save@3",
         "installer.before_save@4",
         "installer.after_save@4",
-        "installer.before_save@5",
-        "installer.after_save@5",
     ];
     for point in points {
         let rig = Rig::new();

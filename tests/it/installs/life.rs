@@ -4,7 +4,10 @@ use super::{
     rig::{WITHIN, archive, damage, ended, install, outcome},
 };
 use serde_json::json;
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 #[tokio::test]
 async fn versions_stand_side_by_side_and_the_active_one_can_be_changed_back() {
@@ -58,15 +61,15 @@ async fn what_is_damaged_is_found_named_and_mended() {
 #[tokio::test]
 async fn what_somebody_runs_stays_until_he_is_done() {
     let mut rig = Rig::new();
-    let sleep = fs::read("/bin/sleep").unwrap();
-    rig.publish("24", &archive("24", &[("bin/sleep".into(), sleep)]));
+    let cat = fs::read("/bin/cat").unwrap();
+    rig.publish("24", &archive("24", &[("bin/cat".into(), cat)]));
     let agent = rig.agent(&[]);
     install(&agent, "24").await;
     install(&agent, "22").await;
-    let mut user = Command::new(rig.place("24").join("bin/sleep")).arg("600").spawn().unwrap();
+    let mut user = Command::new(rig.place("24").join("bin/cat")).stdin(Stdio::piped()).spawn().unwrap();
     let refused = agent.delete("/dev/runtimes/node/24").await;
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (409, "in_use"), "{refused:?}");
-    assert_eq!(refused.json()["users"], json!([{"pid": user.id(), "name": "sleep"}]));
+    assert_eq!(refused.json()["users"], json!([{"pid": user.id(), "name": "cat"}]));
     let list = agent.get("/dev/runtimes").await.json();
     assert_eq!(list["installed"][1]["inUseBy"][0]["pid"], user.id());
     user.kill().unwrap();

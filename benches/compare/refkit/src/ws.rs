@@ -103,36 +103,39 @@ async fn ping(ws: &mut WebSocketStream<TcpStream>) -> bool {
 
 /// rtt and rate: N is milliseconds, PARALLEL connections. setup and idle: N connections in all, PARALLEL at a time.
 pub async fn load(mode: &str, url: &str, n: usize, parallel: usize, headers: &[String]) {
-    let (url, headers) = (url.to_string(), headers.to_vec());
-    let t = Instant::now();
-    if mode == "rtt" || mode == "rate" {
-        let tasks: Vec<_> = (0..parallel)
-            .map(|_| {
-                let (url, headers) = (url.clone(), headers.clone());
-                tokio::spawn(async move {
-                    let mut ws = connect(&url, &headers).await.unwrap();
-                    let (mut v, t) = (vec![], Instant::now());
-                    while t.elapsed() < Duration::from_millis(n as u64) {
-                        let s = Instant::now();
-                        assert!(ping(&mut ws).await);
-                        v.push(s.elapsed().as_secs_f64() * 1e6);
-                    }
-                    v
-                })
-            })
-            .collect();
-        let mut v = vec![];
-        for k in tasks {
-            v.extend(k.await.unwrap());
-        }
-        println!(
-            "{{\"msg_s\": {:.0}, \"p50_us\": {:.1}, \"p99_us\": {:.1}}}",
-            v.len() as f64 / (n as f64 / 1e3), pct(&mut v, 0.5), pct(&mut v, 0.99)
-        );
-        return;
+    match mode {
+        "rtt" | "rate" => exchange(url, n, parallel, headers).await,
+        _ => open(mode == "idle", url, n, parallel, headers).await,
     }
+}
+
+async fn exchange(url: &str, millis: usize, parallel: usize, headers: &[String]) {
+    let tasks: Vec<_> = (0..parallel)
+        .map(|_| {
+            let (url, headers) = (url.to_string(), headers.to_vec());
+            tokio::spawn(async move {
+                let mut ws = connect(&url, &headers).await.unwrap();
+                let (mut v, t) = (vec![], Instant::now());
+                while t.elapsed() < Duration::from_millis(millis as u64) {
+                    let s = Instant::now();
+                    assert!(ping(&mut ws).await);
+                    v.push(s.elapsed().as_secs_f64() * 1e6);
+                }
+                v
+            })
+        })
+        .collect();
+    let mut v = vec![];
+    for k in tasks {
+        v.extend(k.await.unwrap());
+    }
+    let rate = v.len() as f64 / (millis as f64 / 1e3);
+    println!("{{\"msg_s\": {rate:.0}, \"p50_us\": {:.1}, \"p99_us\": {:.1}}}", pct(&mut v, 0.5), pct(&mut v, 0.99));
+}
+
+async fn open(keep: bool, url: &str, n: usize, parallel: usize, headers: &[String]) {
+    let (url, headers, t) = (url.to_string(), headers.to_vec(), Instant::now());
     let next = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let keep = mode == "idle";
     let tasks: Vec<_> = (0..parallel)
         .map(|_| {
             let (url, headers, next) = (url.clone(), headers.clone(), next.clone());
@@ -168,7 +171,10 @@ pub async fn load(mode: &str, url: &str, n: usize, parallel: usize, headers: &[S
     }
     println!(
         "{{\"conns\": {}, \"failed\": {bad}, \"conn_s\": {:.0}, \"p50_us\": {:.1}, \"p99_us\": {:.1}}}",
-        v.len(), v.len() as f64 / t.elapsed().as_secs_f64(), pct(&mut v, 0.5), pct(&mut v, 0.99)
+        v.len(),
+        v.len() as f64 / t.elapsed().as_secs_f64(),
+        pct(&mut v, 0.5),
+        pct(&mut v, 0.99)
     );
     if keep {
         // hold them until the caller closes our standard input, or a minute has gone
