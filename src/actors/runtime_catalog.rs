@@ -43,6 +43,9 @@ pub enum NoOffer {
     Unreadable(#[from] Unreadable),
 }
 
+/// When it was read, and what it said.
+type Read = (Instant, Arc<Offer>);
+
 /// Clones share one state.
 #[derive(Clone)]
 pub struct RuntimeCatalog {

@@ -31,6 +31,7 @@ use crate::{
 };
 use std::{
     fs::DirBuilder,
+    io::Write,
     net::SocketAddr,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -81,6 +82,14 @@ fn sources(args: &GatewayArgs) -> Sources {
 /// People write `--data ./x`; the settings keep where that was.
 pub fn absolute(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
+}
+
+/// For whoever reads our output. One who stopped reading is no reason to stop serving.
+pub fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+        tracing::warn!(%error, text, "standard output takes nothing any more");
+    }
 }
 
 /// Why the gateway does not start, or ends other than by being told to.
@@ -174,8 +183,7 @@ impl Running {
 
     /// One line a listener, once it accepts connections.
     pub fn announce(&self) {
-        println!("listening gateway http://{}", self.api);
-        println!("listening ide http://{}", self.ide);
+        say(&format!("listening gateway http://{}\nlistening ide http://{}", self.api, self.ide));
     }
 
     pub async fn stop(self) -> Result<(), Failure> {

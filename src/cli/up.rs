@@ -8,7 +8,7 @@ mod child;
 use super::{
     agent::logging,
     args::up::UpArgs,
-    gateway::{Failure, Running, absolute, block_on, cannot, desk},
+    gateway::{Failure, Running, absolute, block_on, cannot, desk, say},
 };
 use crate::{
     actors::{
@@ -180,10 +180,8 @@ async fn enrol(running: &Running, at: SocketAddr, token: Secret) -> Result<(), F
 }
 
 fn announce(running: &Running, login: Option<&str>) {
-    println!("portal http://{}/", running.api);
+    say(&format!("portal http://{}/", running.api));
     if let Some(password) = login {
-        println!(
-            "first login: {ADMIN} {password}   (shown this once; `zlh gateway user password {ADMIN}` sets another)"
-        );
+        say(&format!("first login: {ADMIN} {password} (shown this once)"));
     }
 }

@@ -108,7 +108,11 @@ async fn paper_comes_with_its_java_and_is_repaired_and_upgraded() {
     assert_eq!(read("world/level.dat"), "saved");
 
     let next = sandbox.root().with_file_name("next.jar");
-    fs::write(&next, [fs::read(jar("server.jar")).unwrap(), b"\n".to_vec()].concat()).unwrap();
+    fs::copy(jar("server.jar"), &next).unwrap();
+    fs::write(sandbox.root().with_file_name("news.txt"), "1.21.5").unwrap();
+    let mut news = Command::new("jar");
+    news.arg("--update").arg("--file").arg(&next).args(["-C", sandbox.marker(), "news.txt"]);
+    assert!(news.status().unwrap().success());
     shop.add("minecraft/paper", "1.21.5", &next);
     stop(&agent).await;
     configure(&agent, &minecraft("paper", "1.21.5", port), "running").await;
@@ -188,10 +192,21 @@ async fn a_game_of_steam_is_fetched_by_steamcmd_into_its_root() {
     let shop = Shop::open(&sandbox);
     let folder = sandbox.root().with_file_name("steamcmd");
     fs::create_dir(&folder).unwrap();
-    let script = "#!/bin/sh\n[ \"$1 $3 $4 $5 $6\" = '+force_install_dir +login anonymous +app_update 4020' ] || exit 9\n\
-                  echo \"Update state (0x61) downloading, progress: 50.00\"\n\
-                  printf '#!/bin/sh\\necho server \"$@\"\\nwhile read -r line; do [ \"$line\" != quit ] || exit 0; done\\n' >\"$2/srcds_run\"\n\
-                  chmod 755 \"$2/srcds_run\"\necho \"Success! App '4020' fully installed.\"\n";
+    let server = r#"import socket, sys
+port = int(sys.argv[sys.argv.index("-port") + 1])
+game = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+game.bind(("127.0.0.1", port))
+print("server", *sys.argv[1:], flush=True)
+for line in sys.stdin:
+    if line.strip() == "quit":
+        break
+"#;
+    let script = format!(
+        "#!/bin/sh\n[ \"$1 $3 $4 $5 $6\" = '+force_install_dir +login anonymous +app_update 4020' ] || exit 9\n\
+         echo 'Update state (0x61) downloading, progress: 50.00'\n\
+         (echo '#!/usr/bin/python3'; cat <<'END'\n{server}END\n) >\"$2/srcds_run\"\n\
+         chmod 755 \"$2/srcds_run\"\necho \"Success! App '4020' fully installed.\"\n"
+    );
     fs::write(folder.join("steamcmd.sh"), script).unwrap();
     let archive = shop.store.join("steam/steamcmd_linux.tar.gz");
     fs::create_dir(archive.parent().unwrap()).unwrap();

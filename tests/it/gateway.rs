@@ -145,3 +145,49 @@ async fn what_the_command_line_revokes_ends_in_a_running_gateway_and_a_restart_f
     let gateway = Gateway::start(&sandbox);
     assert_eq!(gateway.status(Method::GET, "/api/auth/me", &session).await, 200);
 }
+
+#[tokio::test]
+async fn up_is_one_machine_with_a_first_login_that_holds() {
+    let sandbox = Sandbox::new();
+    let data = sandbox.root().with_file_name("up");
+    let up = |lines: usize| {
+        let mut child = zlh()
+            .args(["up", "--listen", "127.0.0.1:0", "--data"])
+            .arg(&data)
+            .env("ZLH_TEST_ID", sandbox.marker())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let said: Vec<String> = said.take(lines).collect();
+        (child, said)
+    };
+    _ = rustls::crypto::ring::default_provider().install_default();
+    let http = Client::builder().no_proxy().build().unwrap();
+    let (child, lines) = up(4);
+    let url = lines[0].strip_prefix("listening gateway ").unwrap().to_owned();
+    assert_eq!(lines[2], format!("portal {url}/"));
+    let words: Vec<&str> = lines[3].strip_prefix("first login: ").unwrap().split(' ').collect();
+    let mut gateway = Gateway { child, url, data: data.join("gateway"), http };
+    let body = json!({"username": words[0], "password": words[1]});
+    let login = gateway.http.post(format!("{}/api/auth/login", gateway.url)).json(&body).send().await.unwrap();
+    let token = login.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned();
+    let list =
+        gateway.request(Method::GET, "/api/servers", &token).send().await.unwrap().json::<Value>().await.unwrap();
+    assert_eq!((&list["servers"][0]["vmid"], list["servers"].as_array().unwrap().len()), (&1.into(), 1));
+    let started = gateway.request(Method::POST, "/api/servers/1/start", &token).send().await.unwrap();
+    assert_eq!(started.json::<Value>().await.unwrap()["code"], "no_config", "the agent's own verdict");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(gateway.child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
+    let (child, lines) = up(3);
+    gateway.child = child;
+    gateway.url = lines[0].strip_prefix("listening gateway ").unwrap().to_owned();
+    assert_eq!(
+        gateway.status(Method::POST, "/api/servers/1/start", &token).await,
+        409,
+        "the session and the agent's new port"
+    );
+    assert_eq!(gateway.terminate(), 0);
+}

@@ -74,6 +74,10 @@ impl Workshop for MachineWorkshop {
             let Some(sheet) = choice::sheet(&wanted) else {
                 let parcel = choice::direct(&wanted).map_err(Unmet::Refused)?;
                 let parcel = parcel.ok_or_else(|| failed(format!("{wanted} is in no catalog and names no path")))?;
+                if catalogs.server().lacks(&parcel.path).await {
+                    let detail = format!("{} is not on the artifact server; publish it, or name another", parcel.path);
+                    return Err(Unmet::Refused(Refusal::Unusable { field: "artifact_path".into(), detail }));
+                }
                 return Ok(Consulted { parcel, warnings: Vec::new() });
             };
             let read = catalogs.read(sheet).await.map_err(failed)?;

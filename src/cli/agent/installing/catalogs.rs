@@ -37,6 +37,14 @@ pub struct Server {
 }
 
 impl Server {
+    /// Does it have this file? Only its own "no" counts as one: what hinders the question is told when it is fetched.
+    pub async fn lacks(&self, path: &str) -> bool {
+        match self.ready().await {
+            Ok(server) => matches!(server.document(path, 1).await, Ok(None)),
+            Err(_) => false,
+        }
+    }
+
     pub async fn ready(&self) -> Result<ArtifactServer, String> {
         let settings = self.settings.clone();
         let make = || async move {

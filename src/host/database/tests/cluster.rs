@@ -1,17 +1,17 @@
 //! A PostgreSQL of one test: Debian's, as its own user, on a Unix socket in a folder that goes with it.
 use std::{
     fs,
-    io::{self, BufRead, BufReader},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, Stdio},
-    thread,
+    process::{Command, Stdio},
 };
 use tempfile::TempDir;
 
+/// Seconds that a busy machine may take to start or stop one.
+const WITHIN: &str = "120";
+
 pub struct Cluster {
     folder: TempDir,
-    server: Child,
 }
 
 /// Debian keeps the programs of each version apart; `make realparts` installs one.
@@ -37,17 +37,6 @@ fn as_postgres(program: PathBuf, folder: &Path) -> Command {
     command
 }
 
-/// It says so itself. What it says later is read as well, so that it never waits for a reader.
-fn until_ready(log: ChildStderr) {
-    let mut log = BufReader::new(log);
-    let mut said = String::new();
-    while !said.contains("ready to accept connections") {
-        let read = log.read_line(&mut said).unwrap();
-        assert!(read > 0, "PostgreSQL did not start: {said}");
-    }
-    thread::spawn(move || io::copy(&mut log, &mut io::sink()));
-}
-
 impl Cluster {
     pub fn start() -> Cluster {
         let folder = tempfile::Builder::new().prefix("zlh-pg-").tempdir().unwrap();
@@ -61,26 +50,24 @@ impl Cluster {
             .status()
             .unwrap();
         assert!(made.success(), "initdb: {made}");
-        let mut server = as_postgres(programs().join("postgres"), folder.path())
-            .arg("-D")
-            .arg(&data)
-            .args([
-                "-c",
-                "listen_addresses=",
-                "-c",
-                "fsync=off",
-                "-c",
-                "shared_buffers=1MB",
-                "-c",
-                "max_connections=40",
-                "-k",
-            ])
-            .arg(folder.path())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        until_ready(server.stderr.take().unwrap());
-        Cluster { folder, server }
+        let cluster = Cluster { folder };
+        let options = "-c listen_addresses= -c fsync=off -c shared_buffers=1MB -c max_connections=40";
+        cluster.control(&["start", "-o", &format!("{options} -k {}", cluster.folder.path().display())]);
+        cluster
+    }
+
+    /// Comes back when it is done: a server that was started answers.
+    fn control(&self, words: &[&str]) {
+        let log = self.folder.path().join("log");
+        let mut command = as_postgres(programs().join("pg_ctl"), self.folder.path());
+        let done = command
+            .args(["-s", "-w", "-t", WITHIN, "-D"])
+            .arg(self.folder.path().join("data"))
+            .arg("-l")
+            .arg(&log)
+            .args(words)
+            .status();
+        assert!(done.unwrap().success(), "{words:?}: {}", fs::read_to_string(&log).unwrap_or_default());
     }
 
     pub fn url(&self) -> String {
@@ -90,8 +77,6 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // Its other processes end when the first is gone.
-        _ = self.server.kill();
-        _ = self.server.wait();
+        self.control(&["stop", "-m", "immediate"]);
     }
 }

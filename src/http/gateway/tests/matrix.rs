@@ -97,16 +97,14 @@ fn expected(is: Is, access: Access, here: bool, kind: ContainerType) -> Option<u
 #[tokio::test]
 async fn every_credential_opens_what_it_should_and_nothing_else() {
     let fixture = Fixture::new().await;
-    // What would end a caller's own credential, or wait for ever, is looked at elsewhere.
+    // What would end a caller's own credential, waits for ever, or asks for an IDE token instead, is looked at elsewhere.
     let apart = [
         "/api/auth/logout",
         "/api/auth/password",
         "/api/servers/{id}/events",
         "/api/servers/{id}/console",
-        // Opened by the token in its query alone.
         "/api/dev/{id}/ide",
     ];
-    // What would change the server is asked with a body that cannot be used.
     let mut cells = 0;
     for caller in callers(&fixture).await {
         for route in ROUTES.iter().filter(|r| !apart.contains(&r.path)) {
