@@ -53,9 +53,6 @@ pub struct RuntimeCatalog {
     last: Arc<Mutex<Option<Read>>>,
 }
 
-/// When it was read, and what it said.
-type Read = (Instant, Arc<Offer>);
-
 impl RuntimeCatalog {
     pub fn new(server: Option<ArtifactServer>) -> RuntimeCatalog {
         RuntimeCatalog { server, last: Arc::default() }

@@ -11,6 +11,7 @@ use crate::{
         catalog::GameCatalog,
         ids::OperationId,
         install::{Present, TreeId, User, Wanted},
+        refusal::Refusal,
         settings::Settings,
     },
     policy::installer::{
@@ -74,8 +75,10 @@ impl Workshop for MachineWorkshop {
             let Some(sheet) = choice::sheet(&wanted) else {
                 let parcel = choice::direct(&wanted).map_err(Unmet::Refused)?;
                 let parcel = parcel.ok_or_else(|| failed(format!("{wanted} is in no catalog and names no path")))?;
-                if catalogs.server().lacks(&parcel.path).await {
-                    let detail = format!("{} is not on the artifact server; publish it, or name another", parcel.path);
+                if let [path] = parcel.paths.as_slice()
+                    && catalogs.server().lacks(path.as_str()).await
+                {
+                    let detail = format!("{} is not on the artifact server; publish it", path.as_str());
                     return Err(Unmet::Refused(Refusal::Unusable { field: "artifact_path".into(), detail }));
                 }
                 return Ok(Consulted { parcel, warnings: Vec::new() });

@@ -131,8 +131,7 @@ fn judged(offer: &Offer<'_>) -> Result<(Release, ArtifactPath), Failure> {
         let head = archive::head(&mut incoming.reopen().map_err(unreadable)?).map_err(unreadable)?;
         layout::judge_program(&head).map_err(answer)?;
     }
-    // Of games there are jars, and archives of all kinds.
-    if path.file_name().ends_with(".jar") && packing == Packing::Zip {
+    if path.file_name().ends_with(".jar") {
         layout::judge_jar(&entries().map_err(unreadable)?).map_err(answer)?;
     }
     let release = Release {

@@ -99,9 +99,11 @@ impl Target {
             }
             Target::Addon(id) => format!("addons/{id}/{id}-{version}-linux-amd64.{ending}"),
             Target::GameJava => format!("java/{version}/OpenJDK{version}.{ending}"),
-            Target::Variant { game, variant } => {
+            // A jar is a .zip by its contents, and lies where servers and installers always lie.
+            Target::Variant { game, variant } if matches!(ending, "zip" | "") => {
                 return catalog::paths::game(game, variant, version).into_iter().next();
             }
+            Target::Variant { game, variant } => format!("{game}/{variant}/{version}/{game}-{version}.{ending}"),
             Target::Agent => format!("agents/versions/{version}/zlh-agent-linux-amd64"),
         };
         place.parse().ok()
