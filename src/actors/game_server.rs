@@ -18,7 +18,7 @@
 mod console;
 mod perform;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 pub mod world;
 
 pub use console::{Chunk, Console, RunEnd};

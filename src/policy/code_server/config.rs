@@ -77,7 +77,8 @@ fn entry(line: &str, number: usize) -> Result<Option<(&str, &str)>, String> {
     if key.is_empty() || !key.chars().all(plain) {
         return broken("its key is no option's name");
     }
-    let value = value.split(" #").next().unwrap_or_default().trim();
+    let is_quoted = value.starts_with(['"', '\'']);
+    let value = if is_quoted { value } else { value.split(" #").next().unwrap_or_default() }.trim();
     match is_whole(value) {
         true => Ok(Some((key, value))),
         false => broken("a quote or bracket in it has no end"),
