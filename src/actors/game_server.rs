@@ -45,7 +45,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     task::{AbortHandle, JoinSet},
-    time::{Instant, interval},
+    time::{Instant, interval, timeout_at},
 };
 use world::World;
 
@@ -187,6 +187,7 @@ impl GameServer {
     async fn ask(&self, command: Command) -> Result<Accepted, Denied> {
         let within = self.settings.limits.command_timeout;
         let (deadline, mut pace) = (Instant::now() + within, interval(LOOK_AGAIN));
+        timeout_at(deadline, self.slot.filled()).await.map_err(|_| Denied::Gone)?;
         loop {
             pace.tick().await;
             // The first look around takes a moment: who asks right after the agent's start need not ask again.
