@@ -6,6 +6,7 @@ pub mod artifacts;
 pub mod beneath;
 pub mod cgroup;
 pub mod clock;
+pub mod code_server;
 pub mod console_input;
 pub mod console_log;
 pub mod crash_files;

@@ -2,6 +2,7 @@
 pub mod access;
 pub mod address;
 pub mod catalog;
+pub mod code_server;
 pub mod collector;
 pub mod container;
 pub mod crash;

@@ -3,6 +3,7 @@
 //! No actor: it remembers one word, which the saved configurations tell the next life anyway.
 use crate::{
     actors::{
+        code_server::CodeServer,
         dev_provision::DevProvision,
         game_server::{Accepted, Console, Denied, GameServer},
         terminal::{Desk, Seat, Terminal},
@@ -21,6 +22,7 @@ use tokio::sync::{Mutex, watch};
 pub struct Container {
     pub game: GameServer,
     pub dev: DevProvision,
+    pub code_server: CodeServer,
     terminal: Terminal,
     kind: Arc<watch::Sender<Option<Kind>>>,
     /// Held while a configuration is judged, so that two first ones cannot both win.
@@ -41,8 +43,21 @@ pub enum Kept {
 
 impl Container {
     /// `kind`: what the saved configurations say.
-    pub fn new(game: GameServer, dev: DevProvision, terminal: Terminal, kind: Option<Kind>) -> Container {
-        Container { game, dev, terminal, kind: Arc::new(watch::Sender::new(kind)), judging: Arc::default() }
+    pub fn new(
+        game: GameServer,
+        dev: DevProvision,
+        code_server: CodeServer,
+        terminal: Terminal,
+        kind: Option<Kind>,
+    ) -> Container {
+        Container {
+            game,
+            dev,
+            code_server,
+            terminal,
+            kind: Arc::new(watch::Sender::new(kind)),
+            judging: Arc::default(),
+        }
     }
 
     pub fn kind(&self) -> Option<Kind> {

@@ -18,7 +18,7 @@
 mod console;
 mod perform;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 pub mod world;
 
 pub use console::{Chunk, Console, RunEnd};
@@ -45,7 +45,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     task::{AbortHandle, JoinSet},
-    time::{Instant, interval},
+    time::{Instant, interval, timeout_at},
 };
 use world::World;
 
@@ -70,9 +70,27 @@ pub enum Denied {
     Gone,
 }
 
+/// What of the container it supervises, and whose part of the status it tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Game,
+    /// The editor of a dev container.
+    CodeServer,
+}
+
+impl Part {
+    fn actor(self) -> &'static str {
+        match self {
+            Part::Game => "game_server",
+            Part::CodeServer => "code_server",
+        }
+    }
+}
+
 /// Handle to the GameServerActor; survives the actor's own restarts.
 #[derive(Clone)]
 pub struct GameServer {
+    part: Part,
     slot: Slot<Message>,
     world: Arc<dyn World>,
     settings: Arc<Settings>,
@@ -83,10 +101,15 @@ pub struct GameServer {
 impl GameServer {
     /// The handle exists before the actor: give [`GameServer::child`] to the root.
     pub fn new(world: Arc<dyn World>, settings: Arc<Settings>, status: Status) -> GameServer {
+        GameServer::part(Part::Game, world, settings, status)
+    }
+
+    /// The same supervision for another part of the container.
+    pub fn part(part: Part, world: Arc<dyn World>, settings: Arc<Settings>, status: Status) -> GameServer {
         let slot = Slot::default();
         let size = (settings.console.columns, settings.console.rows);
         let console = Console::new(world.clone(), slot.clone(), size);
-        GameServer { slot, world, settings, status, console }
+        GameServer { part, slot, world, settings, status, console }
     }
 
     /// How the root brings the actor to life, again and again.
@@ -94,7 +117,7 @@ impl GameServer {
         let (mold, pinged) = (self.clone(), self.slot.clone());
         let spawn: Spawn = Arc::new(move |root| Box::pin(mold.clone().spawn(root)));
         Child::new(
-            "game_server",
+            self.part.actor(),
             spawn,
             Arc::new(move |within| {
                 let slot = pinged.clone();
@@ -104,8 +127,8 @@ impl GameServer {
     }
 
     async fn spawn(self, root: ractor::ActorCell) -> Result<ractor::ActorCell, ractor::SpawnErr> {
-        let GameServer { slot, world, settings, status, console } = self;
-        let actor = GameServerActor { world, settings, status, console };
+        let GameServer { part, slot, world, settings, status, console } = self;
+        let actor = GameServerActor { part, world, settings, status, console };
         let (actor, _) = Actor::spawn_linked(None, actor, (), root).await?;
         slot.put(actor.clone());
         Ok(actor.get_cell())
@@ -164,6 +187,7 @@ impl GameServer {
     async fn ask(&self, command: Command) -> Result<Accepted, Denied> {
         let within = self.settings.limits.command_timeout;
         let (deadline, mut pace) = (Instant::now() + within, interval(LOOK_AGAIN));
+        timeout_at(deadline, self.slot.filled()).await.map_err(|_| Denied::Gone)?;
         loop {
             pace.tick().await;
             // The first look around takes a moment: who asks right after the agent's start need not ask again.
@@ -205,6 +229,7 @@ pub(crate) enum Message {
 }
 
 struct GameServerActor {
+    part: Part,
     world: Arc<dyn World>,
     settings: Arc<Settings>,
     status: Status,
@@ -308,7 +333,10 @@ impl GameServerActor {
         }
         let part = state.machine.part();
         if state.shown.as_ref() != Some(&part) {
-            self.status.publish_game(part.clone());
+            match self.part {
+                Part::Game => self.status.publish_game(part.clone()),
+                Part::CodeServer => self.status.publish_code_server(part.clone()),
+            }
             state.shown = Some(part);
         }
     }

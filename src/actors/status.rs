@@ -102,6 +102,7 @@ struct Shared {
     gauges: Arc<dyn Gauges>,
     interval: Duration,
     game: watch::Sender<GamePart>,
+    code_server: watch::Sender<GamePart>,
     dev: watch::Sender<DevPart>,
     install: watch::Sender<InstallPart>,
     published: watch::Sender<Arc<Published>>,
@@ -114,9 +115,9 @@ impl Status {
         let parts = Parts { identity: identity.clone(), game: game.clone(), ..Parts::default() };
         let now = gauges.now();
         let first = with_json(unsent(fold(&parts, now), &parts, &[], now.1))?;
-        let (game, dev) = (watch::Sender::new(game), watch::Sender::default());
+        let (game, dev, code_server) = (watch::Sender::new(game), watch::Sender::default(), watch::Sender::default());
         let (install, published) = (watch::Sender::default(), watch::Sender::new(Arc::new(first)));
-        let shared = Shared { identity, gauges, interval, game, dev, install, published };
+        let shared = Shared { identity, gauges, interval, game, code_server, dev, install, published };
         Ok(Status { slot: Slot::default(), shared: Arc::new(shared) })
     }
 
@@ -128,6 +129,17 @@ impl Status {
     pub fn publish_game(&self, part: GamePart) {
         self.shared.game.send_replace(part);
         self.slot.cast(Message::Changed);
+    }
+
+    /// As [`Status::publish_game`], for the editor's part.
+    pub fn publish_code_server(&self, part: GamePart) {
+        self.shared.code_server.send_replace(part);
+        self.slot.cast(Message::Changed);
+    }
+
+    /// What the editor's supervisor says.
+    pub fn code_server(&self) -> watch::Receiver<GamePart> {
+        self.shared.code_server.subscribe()
     }
 
     /// As [`Status::publish_game`], for the dev container's part.
@@ -198,7 +210,9 @@ impl Actor for StatusAggregator {
         let (game, dev) = (self.shared.game.borrow().clone(), self.shared.dev.borrow().clone());
         let install = self.shared.install.borrow().clone();
         let usage = self.shared.published.borrow().snapshot.usage.clone();
-        let parts = Parts { identity: self.shared.identity.clone(), game, dev, install, usage, machine: Vec::new() };
+        let code_server = self.shared.code_server.borrow().clone();
+        let identity = self.shared.identity.clone();
+        let parts = Parts { identity, game, code_server, dev, install, usage, machine: Vec::new() };
         Ok(State { parts, tasks: JoinSet::new() })
     }
 
@@ -228,10 +242,11 @@ impl Actor for StatusAggregator {
 impl StatusAggregator {
     /// What is shown beside another process must not be the use of the last one.
     fn take_parts(&self, me: &ActorRef<Message>, state: &mut State) {
-        let stage = |parts: &Parts| (parts.game.process.map(|p| p.pid), parts.game.ready);
+        let stage = |parts: &Parts| (parts.process().map(|p| p.pid), parts.supervised().ready);
         while state.tasks.try_join_next().is_some() {}
         let before = stage(&state.parts);
         state.parts.take_game(self.shared.game.borrow().clone());
+        state.parts.take_code_server(self.shared.code_server.borrow().clone());
         state.parts.take_dev(self.shared.dev.borrow().clone());
         state.parts.install = self.shared.install.borrow().clone();
         if stage(&state.parts) != before {
@@ -244,7 +259,7 @@ impl StatusAggregator {
     fn tick(&self, me: &ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
         while state.tasks.try_join_next().is_some() {}
         let (me, interval) = (me.clone(), self.shared.interval);
-        let usage = self.shared.gauges.usage(state.parts.game.process.map(|p| p.pid));
+        let usage = self.shared.gauges.usage(state.parts.process().map(|p| p.pid));
         state.tasks.spawn(async move {
             let next = tokio::time::Instant::now() + interval;
             match tokio::time::timeout(interval, usage).await {
@@ -279,7 +294,7 @@ fn same(shown: &Published, fresh: &Published) -> bool {
 /// Everything but the JSON, which is only made for what is sent.
 fn unsent(snapshot: Snapshot, parts: &Parts, was: &[Check], at: WallTime) -> Published {
     let checks = findings(parts).into_iter().map(|f| check(f, was, at)).collect();
-    let (operations, crashes) = (all_operations(parts), parts.game.crashes.clone());
+    let (operations, crashes) = (all_operations(parts), parts.supervised().crashes.clone());
     Published { snapshot, json: Bytes::new(), operations, crashes, checks: Arc::new(checks) }
 }
 

@@ -13,6 +13,7 @@ mod world;
 use super::args::AgentArgs;
 use crate::{
     actors::{
+        code_server::CodeServer,
         container::Container,
         dev_provision::DevProvision,
         game_server::GameServer,
@@ -35,7 +36,7 @@ use crate::{
     },
     policy::{game_server::command::Leaving, status::Identity},
 };
-use dev::{DevWorld, NoServices, shells::Shells};
+use dev::{DevWorld, editor, shells::Shells};
 use gauges::MachineGauges;
 use installing::MachineWorkshop;
 use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
@@ -146,7 +147,7 @@ async fn live(settings: Arc<Settings>) -> Result<(), Failure> {
         .map_err(|e| Failure::Start(format!("cannot listen on {}: {e}", settings.listen)))?;
     let address = listener.local_addr().map_err(cannot("read the listener's address"))?;
     let Actors { status, container, installer, children } = actors(&settings)?;
-    let game = container.game.clone();
+    let (game, code_server) = (container.game.clone(), container.code_server.clone());
     let mut root = Root::spawn(children, actor_rule()).await.map_err(cannot("start the root actor"))?;
     let (drain, drained) = watch::channel(false);
     let (container, installer) = (Arc::new(container), Arc::new(installer));
@@ -160,7 +161,7 @@ async fn live(settings: Arc<Settings>) -> Result<(), Failure> {
     match broken {
         None => {
             tracing::info!("asked to stop");
-            root.shut_down(farewell(&settings, &game)).await;
+            root.shut_down(farewell(&settings, &game, &code_server)).await;
             drain.send_replace(true);
             server.await.map_err(cannot("end the server in order"))
         }
@@ -181,7 +182,8 @@ struct Actors {
 fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     let keeper = KeeperClient::new(world::plan(settings).map_err(cannot("find the program's own file"))?)
         .map_err(cannot("prepare the keeper"))?;
-    let gauges = Arc::new(MachineGauges::new(settings, keeper.clone()));
+    let editors_keeper = editor::keeper(settings).map_err(cannot("prepare the editor's keeper"))?;
+    let gauges = Arc::new(MachineGauges::new(settings, [keeper.clone(), editors_keeper.clone()]));
     let state = cannot("open the agent's state folder");
     let kind = dev::saved_kind(settings).map_err(&state)?;
     let identity = Identity {
@@ -195,15 +197,24 @@ fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     let installer = Installer::new(Arc::new(workshop), settings.clone(), status.clone());
     let world = MachineWorld::new(settings.clone(), keeper, installer.clone()).map_err(&state)?;
     let game = GameServer::new(Arc::new(world), settings.clone(), status.clone());
-    let provision = dev_provision(settings, &status, &installer).map_err(&state)?;
+    let world = editor::Editor::new(settings.clone(), editors_keeper).map_err(&state)?;
+    let code_server = CodeServer::new(Arc::new(world), settings.clone(), status.clone());
+    let provision = dev_provision(settings, &status, &installer, &code_server).map_err(&state)?;
     let terminal = Terminal::new(Arc::new(Shells::new(settings.clone())), settings.clone());
     tokio::spawn(tell_shells(installer.clone(), provision.clone()));
-    let children = vec![status.child(), installer.child(), game.child(), provision.child(), terminal.child()];
-    Ok(Actors { status, container: Container::new(game, provision, terminal, kind), installer, children })
+    let children =
+        vec![status.child(), installer.child(), game.child(), code_server.child(), provision.child(), terminal.child()];
+    let container = Container::new(game, provision, code_server, terminal, kind);
+    Ok(Actors { status, container, installer, children })
 }
 
-fn dev_provision(settings: &Arc<Settings>, status: &Status, installer: &Installer) -> Result<DevProvision, StoreError> {
-    let world = DevWorld::new(settings.clone(), installer.clone(), Arc::new(NoServices))?;
+fn dev_provision(
+    settings: &Arc<Settings>,
+    status: &Status,
+    installer: &Installer,
+    code_server: &CodeServer,
+) -> Result<DevProvision, StoreError> {
+    let world = DevWorld::new(settings.clone(), installer.clone(), Arc::new(code_server.clone()))?;
     let workspace = world.workspace();
     Ok(DevProvision::new(Arc::new(world), settings.clone(), status.clone(), workspace))
 }
@@ -244,7 +255,7 @@ fn build() -> Build {
 }
 
 /// Lets the workload go, or stops it first, as `on_agent_stop` says.
-async fn farewell(settings: &Settings, game: &GameServer) {
+async fn farewell(settings: &Settings, game: &GameServer, code_server: &CodeServer) {
     let container_ends = std::process::id() == 1 || init::is_above(std::env::var_os(init::MARKER).as_deref());
     let leaving = match settings.on_agent_stop {
         OnAgentStop::Leave => Leaving::Leave,
@@ -252,8 +263,10 @@ async fn farewell(settings: &Settings, game: &GameServer) {
         OnAgentStop::Auto if container_ends => Leaving::Stop,
         OnAgentStop::Auto => Leaving::Leave,
     };
-    if let Err(denied) = game.shut_down(leaving, settings.stop.grace + FAREWELL_SLACK).await {
-        tracing::error!(?denied, "the game server's actor did not end in order");
+    let within = settings.stop.grace + FAREWELL_SLACK;
+    let (game, editor) = tokio::join!(game.shut_down(leaving, within), code_server.shut_down(leaving, within));
+    if let Err(denied) = game.and(editor) {
+        tracing::error!(?denied, "the workload's actor did not end in order");
     }
 }
 

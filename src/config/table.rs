@@ -42,8 +42,7 @@ impl<S: Clone + Default> Setting<S> {
 }
 
 /// Keys of the contract that later parts bring; files that name them already are not refused.
-pub const LATER: [&str; 5] =
-    ["codeserver.port", "codeserver.bind", "backups.keep", "agent.update_mode", "agent.update_interval"];
+pub const LATER: [&str; 3] = ["backups.keep", "agent.update_mode", "agent.update_interval"];
 
 /// Seconds as a duration.
 const fn s(n: u64) -> Duration {
@@ -118,6 +117,12 @@ static TABLE: &[Setting] = settings! {
     "dev.provision_within", "Longest time the set-up of a dev container may take, installs included.", |x| Slot::Time(&mut x.dev.provision_within, s(1)..=DAY);
     "dev.max_processes", "Processes and threads each shell, and the editor, may have.", |x| Slot::Count(&mut x.dev.max_processes, 16..=4_194_304);
     "dev.repair_entries", "Files and folders of the workspace whose owner is looked at during the set-up.", |x| Slot::Count(&mut x.dev.repair_entries, 1..=1_000_000_000);
+
+    "codeserver.port", "Port of the editor in the browser.", |x| Slot::Count(&mut x.codeserver.port, 1..=65_535);
+    "codeserver.bind", "Address the editor listens on: all of this machine's (0.0.0.0, ::), or loopback.", |x| Slot::OwnAddress(&mut x.codeserver.bind);
+    "codeserver.ready_within", "Start deadline of the editor.", |x| Slot::Time(&mut x.codeserver.ready_within, ms(1)..=HOUR);
+    "codeserver.settle", "During the set-up: how long the editor must stay up before it counts.", |x| Slot::Time(&mut x.codeserver.settle, Duration::ZERO..=HOUR);
+    "codeserver.abs_proxy_base_path", "Path before /absproxy/ as browsers see it; {vmid} is filled in.", |x| Slot::OptionalPath(&mut x.codeserver.abs_proxy_base_path);
 
     "game.user", "Account games run as when the agent is root; created if missing.", |x| Slot::Account(&mut x.game.user);
     "game.max_processes", "Processes and threads a server may have.", |x| Slot::Count(&mut x.game.max_processes, 16..=4_194_304);
@@ -229,6 +234,7 @@ mod tests {
                 "0.05",
                 "/x",
                 "127.0.0.1:9",
+                "127.0.0.1",
                 "http://x",
                 "abc",
                 "stop",

@@ -1,7 +1,12 @@
 //! One setting's place in `Settings`: how its text is read, checked and written.
 use crate::model::settings::{OnAgentStop, Secret};
 use data_encoding::BASE64;
-use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    path::PathBuf,
+    time::Duration,
+};
 
 /// Whole numbers of any width.
 pub trait Whole {
@@ -41,6 +46,10 @@ pub enum Slot<'a> {
     /// True, false, or left to the program.
     AutoFlag(&'a mut Option<bool>),
     HostName(&'a mut Option<String>),
+    /// Where this machine itself can reach what listens there.
+    OwnAddress(&'a mut IpAddr),
+    /// Path of a URL, with `{vmid}` for the container's number.
+    OptionalPath(&'a mut Option<String>),
     Account(&'a mut String),
     Word(&'a mut String),
     Names(&'a mut Vec<String>),
@@ -83,6 +92,8 @@ impl Slot<'_> {
             }
             Slot::AutoFlag(to) => flag(text).map(|v| *to = Some(v)),
             Slot::HostName(to) => host_name(text).map(|v| *to = v),
+            Slot::OwnAddress(to) => own_address(text).map(|v| *to = v),
+            Slot::OptionalPath(to) => url_path(text).map(|v| *to = v),
             Slot::Account(to) => account(text).map(|v| *to = v),
             Slot::Word(to) => account(text).map(|v| *to = v).map_err(|_| "not a plain word".into()),
             Slot::Names(to) => names(text).map(|v| *to = v),
@@ -109,7 +120,8 @@ impl Slot<'_> {
             Slot::OptionalUrl(v) => v.as_deref().unwrap_or_default().to_owned(),
             Slot::StoreUrl(v, _) => if v.is_some() { "[url]" } else { "" }.to_owned(),
             Slot::AutoFlag(v) => v.map_or("auto".to_owned(), |v| v.to_string()),
-            Slot::HostName(v) => v.as_deref().unwrap_or_default().to_owned(),
+            Slot::HostName(v) | Slot::OptionalPath(v) => v.as_deref().unwrap_or_default().to_owned(),
+            Slot::OwnAddress(v) => v.to_string(),
             Slot::Account(v) | Slot::Word(v) => (*v).clone(),
             Slot::Names(v) | Slot::Keys(v) | Slot::Urls(v) => v.join(","),
             Slot::AgentStop(v) => agent_stop_text(**v).to_owned(),
@@ -142,6 +154,8 @@ impl Slot<'_> {
             Slot::StoreUrl(_, schemes) => format!("an address that begins with {}", schemes.join(" or ")),
             Slot::AutoFlag(_) => "true, false or auto".into(),
             Slot::HostName(_) => "a host name".into(),
+            Slot::OwnAddress(_) => "0.0.0.0, :: or a loopback address".into(),
+            Slot::OptionalPath(_) => "a path that begins with /; {vmid} is filled in".into(),
             Slot::Account(_) => "an account name".into(),
             Slot::Word(_) => "a word of a-z, 0-9, _ and -".into(),
             Slot::Names(_) => "names divided by commas".into(),
@@ -270,6 +284,22 @@ fn host_name(text: &str) -> Result<Option<String>, String> {
     let (name, port) = text.split_once(':').unwrap_or((&text, "0"));
     let fits = name.len() <= 240 && name.split('.').all(label) && port.parse::<u16>().is_ok();
     if fits { Ok(Some(text)) } else { Err("not a host name".into()) }
+}
+
+fn own_address(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text.parse().map_err(|_| "not an address".to_owned())?;
+    match address.is_unspecified() || address.is_loopback() {
+        true => Ok(address),
+        false => Err("the agent would not reach the editor there".into()),
+    }
+}
+
+fn url_path(text: &str) -> Result<Option<String>, String> {
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '"' | '\\');
+    match text.is_empty() || (text.starts_with('/') && text.len() <= 256 && text.chars().all(plain)) {
+        true => Ok(Some(text.to_owned()).filter(|text| !text.is_empty())),
+        false => Err("not a path of a URL".into()),
+    }
 }
 
 fn urls(text: &str) -> Result<Vec<String>, String> {

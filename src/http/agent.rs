@@ -3,6 +3,7 @@
 //! [`ROUTES`] is complete: a path that is not there does not exist, and each row says who may ask. `/health` and a plain
 //! `GET /status` are answered before any routing, from memory, without waiting.
 pub mod backend;
+mod code_server;
 mod config;
 pub mod console;
 mod crashes;
@@ -76,6 +77,11 @@ const fn game(method: Method, path: &'static str, handler: fn() -> MethodRouter<
     Route { access: Access::Bearer, method, path, needs: Some(Kind::Game), handler }
 }
 
+/// For dev containers only.
+const fn dev(method: Method, path: &'static str, handler: fn() -> MethodRouter<Arc<Agent>>) -> Route {
+    Route { access: Access::Bearer, method, path, needs: Some(Kind::Dev), handler }
+}
+
 pub const ROUTES: &[Route] = &[
     open(Method::GET, "/health", || get(health::health)),
     open(Method::GET, "/ready", || get(health::ready)),
@@ -100,6 +106,9 @@ pub const ROUTES: &[Route] = &[
     bearer(Method::POST, "/dev/runtimes/{runtime}/rollback", || post(runtimes::rollback)),
     bearer(Method::POST, "/dev/runtimes/{runtime}/verify", || post(runtimes::verify)),
     bearer(Method::POST, "/dev/runtimes/{runtime}/repair", || post(runtimes::repair)),
+    dev(Method::POST, "/dev/codeserver/start", || post(code_server::start)),
+    dev(Method::POST, "/dev/codeserver/stop", || post(code_server::stop)),
+    dev(Method::POST, "/dev/codeserver/restart", || post(code_server::restart)),
     bearer(Method::GET, "/crashes", || get(crashes::list)),
     bearer(Method::GET, "/crashes/{id}", || get(crashes::one)),
     game(Method::GET, "/game/players", || get(game::players)),

@@ -2,7 +2,7 @@
 use super::{
     agent::{
         Agent, Build,
-        backend::{ConsoleLog, GameCommands, KeptOutput, Ordered, RuntimeCommands, Verdict},
+        backend::{ConsoleLog, EditorVerb, GameCommands, KeptOutput, Ordered, RuntimeCommands, Verdict},
     },
     hosts::Hosts,
     server::{self, Traffic},
@@ -288,6 +288,9 @@ impl GameCommands for ScriptedGame {
     }
     fn kill(&self, holder: &'static str) -> BoxFuture<'_, Verdict> {
         self.called(format!("kill {holder}"))
+    }
+    fn editor(&self, verb: EditorVerb, holder: &'static str) -> BoxFuture<'_, Verdict> {
+        self.called(format!("editor {verb:?} {holder}"))
     }
     fn command(&self, line: String) -> BoxFuture<'_, Result<(), Denied>> {
         self.called(format!("command {line}")).map(|verdict| verdict.map(drop)).boxed()

@@ -31,6 +31,8 @@ pub struct Identity {
 pub struct Parts {
     pub identity: Identity,
     pub game: GamePart,
+    /// The same words about the editor of a dev container.
+    pub code_server: GamePart,
     pub dev: DevPart,
     pub install: InstallPart,
     pub usage: Usage,
@@ -46,6 +48,8 @@ pub struct GamePart {
     pub configured: bool,
     pub state: State,
     pub process: Option<ProcessPart>,
+    /// That the process was launched to listen on.
+    pub ports: Vec<u16>,
     /// Proven, and still answering.
     pub ready: bool,
     pub ready_source: String,
@@ -118,6 +122,27 @@ impl Parts {
         }
     }
 
+    /// The same for the editor's part.
+    pub fn take_code_server(&mut self, part: GamePart) {
+        match part.recovering {
+            true => (self.code_server.recovering, self.code_server.ready) = (true, false),
+            false => self.code_server = part,
+        }
+    }
+
+    /// The one workload of this container.
+    pub fn supervised(&self) -> &GamePart {
+        match self.kind() {
+            Kind::Game => &self.game,
+            Kind::Dev => &self.code_server,
+        }
+    }
+
+    /// The workload's main process, if it lives.
+    pub fn process(&self) -> Option<ProcessPart> {
+        self.supervised().process
+    }
+
     /// The same for the dev container's part.
     pub fn take_dev(&mut self, part: DevPart) {
         match part.recovering {
@@ -147,7 +172,7 @@ pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
     fold_identity(&mut s, parts);
     match parts.kind() {
         Kind::Game => fold_game(&mut s, &parts.game, now.0),
-        Kind::Dev => dev::fold(&mut s, &parts.dev),
+        Kind::Dev => dev::fold(&mut s, &parts.dev, &parts.code_server, now.0),
     }
     fold_install(&mut s, &parts.install);
     s.warnings.extend(parts.machine.iter().cloned());
@@ -236,10 +261,11 @@ fn fold_install(s: &mut Snapshot, install: &InstallPart) {
 /// Newest first: ids sort by time. The workload's and the installer's, each bounded by `limits.operations_kept`.
 pub fn all_operations(parts: &Parts) -> Arc<Vec<Operation>> {
     let (workload, install) = (parts.workload_operations(), &parts.install.operations);
-    if install.is_empty() {
+    let editor = &parts.code_server.operations;
+    if install.is_empty() && editor.is_empty() {
         return workload.clone();
     }
-    let mut all: Vec<Operation> = workload.iter().chain(install.iter()).cloned().collect();
+    let mut all: Vec<Operation> = workload.iter().chain(install.iter()).chain(editor.iter()).cloned().collect();
     all.sort_by(|a, b| b.id.cmp(&a.id));
     Arc::new(all)
 }

@@ -7,6 +7,7 @@ mod it {
     pub mod support;
 }
 
+mod codeserver;
 mod ddnet;
 mod demo;
 mod freeciv;

@@ -1,5 +1,5 @@
 //! The GameServerActor with root and status around it, in virtual time, against a scripted world that fails on purpose.
-mod script;
+pub mod script;
 
 use super::{Denied, Message};
 use crate::{

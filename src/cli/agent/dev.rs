@@ -1,4 +1,6 @@
 //! What the DevProvisionActor asks of others, answered by this machine.
+mod adopting;
+pub mod editor;
 mod installs;
 mod records;
 pub mod shells;
@@ -6,6 +8,7 @@ mod surroundings;
 
 use crate::{
     actors::{
+        code_server::CodeServer,
         dev_provision::world::{Progress, World},
         installer::Installer,
     },
@@ -48,12 +51,13 @@ pub trait Services: Send + Sync + 'static {
     fn start(&self, addon: Addon, config: Arc<Resolved>, progress: Progress) -> BoxFuture<'static, Result<(), String>>;
 }
 
-/// Nothing that could be started.
-pub struct NoServices;
-
-impl Services for NoServices {
-    fn start(&self, addon: Addon, _: Arc<Resolved>, _: Progress) -> BoxFuture<'static, Result<(), String>> {
-        async move { Err(format!("this version of zlh cannot run {addon}")) }.boxed()
+/// The editor is all that runs beside the shells.
+impl Services for CodeServer {
+    fn start(&self, addon: Addon, config: Arc<Resolved>, _: Progress) -> BoxFuture<'static, Result<(), String>> {
+        let (editor, vmid) = (self.clone(), config.config.vmid);
+        match addon {
+            Addon::CodeServer => async move { editor.provide(vmid, "config").await }.boxed(),
+        }
     }
 }
 

@@ -22,7 +22,8 @@ use std::{
 };
 
 pub struct MachineGauges {
-    keeper: KeeperClient,
+    /// Of the game and of the editor: one container has one of them.
+    keepers: [KeeperClient; 2],
     samples: Arc<Mutex<Samples>>,
     /// This container's, which does not change while it runs.
     memory_limit: u64,
@@ -35,10 +36,10 @@ struct Samples {
 }
 
 impl MachineGauges {
-    pub fn new(settings: &Settings, keeper: KeeperClient) -> MachineGauges {
+    pub fn new(settings: &Settings, keepers: [KeeperClient; 2]) -> MachineGauges {
         let samples = Samples { usage: UsageReader::new(settings.root.clone()), orphans: OrphanReaper::default() };
         let memory_limit = machine::memory_limit(Path::new("/")).unwrap_or(0);
-        MachineGauges { keeper, samples: Arc::new(Mutex::new(samples)), memory_limit }
+        MachineGauges { keepers, samples: Arc::new(Mutex::new(samples)), memory_limit }
     }
 }
 
@@ -49,16 +50,21 @@ impl Gauges for MachineGauges {
 
     /// How a tree is killed changes nothing for the operator: `doctor` tells it.
     fn warnings(&self) -> Vec<Warning> {
-        let mut warnings = self.keeper.warnings();
+        let [game, editor] = &self.keepers;
+        let mut warnings = game.warnings();
+        let unknown: Vec<Warning> = editor.warnings().into_iter().filter(|w| !warnings.contains(w)).collect();
+        warnings.extend(unknown);
         warnings.retain(|warning| warning.code != "cgroup_kill_unavailable");
         warnings
     }
 
     fn usage(&self, pid: Option<i32>) -> BoxFuture<'static, Usage> {
-        let (keeper, samples, limit) = (self.keeper.clone(), self.samples.clone(), self.memory_limit);
+        let (keepers, samples, limit) = (self.keepers.clone(), self.samples.clone(), self.memory_limit);
         Box::pin(async move {
-            let figures = keeper.figures();
-            let measured = pid.map_or(Measured::Nothing, |pid| measured(&figures, pid));
+            // A keeper without a run counts nothing.
+            let all = keepers.map(|keeper| keeper.figures());
+            let figures = all.iter().find(|f| f.memory_bytes.is_some_and(|b| b > 0)).unwrap_or(&all[0]);
+            let measured = pid.map_or(Measured::Nothing, |pid| measured(figures, pid));
             let limit = figures.memory_limit_bytes.unwrap_or(limit);
             // A few small files of /proc and /sys: less work than handing it to another thread.
             let mut samples = samples.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,8 +6,9 @@ use nix::{
 };
 use std::{
     collections::BTreeMap,
+    fs,
     io::{self, Read},
-    os::unix::process::CommandExt,
+    os::unix::{fs::DirBuilderExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{RecvTimeoutError, channel},
@@ -73,7 +74,10 @@ fn said(output: &str) -> String {
 pub fn check(check: &Check, cancel: &CancellationToken) -> Result<Checked, CheckFailed> {
     let command = [&[check.program.display().to_string()], &check.arguments[..]].concat().join(" ");
     let failed = |why: String, output: String| CheckFailed { command: command.clone(), why, output };
-    let (mut child, from) = spawn(check).map_err(|e| failed(format!("cannot be run: {e}"), String::new()))?;
+    let home = Home::make(check.account);
+    let home = home.map_err(|e| failed(format!("cannot be given a home: {e}"), String::new()))?;
+    let spawned = spawn(check, &home.0).map_err(|e| failed(format!("cannot be run: {e}"), String::new()));
+    let (mut child, from) = spawned?;
     let tail = read_tail(from);
     let (status, why) = wait(&mut child, check.within, cancel);
     // Also after a good end: nothing it started may stay in a tree that is about to move.
@@ -87,12 +91,34 @@ pub fn check(check: &Check, cancel: &CancellationToken) -> Result<Checked, Check
     }
 }
 
-fn spawn(check: &Check) -> io::Result<(Child, io::PipeReader)> {
+/// A home of its own for one check: some programs (code-server) write to theirs before they say their version.
+struct Home(PathBuf);
+
+impl Home {
+    fn make(account: Option<&Account>) -> io::Result<Home> {
+        let home = Home(PathBuf::from("/tmp").join(format!("zlh-check-{}", uuid::Uuid::new_v4().simple())));
+        fs::DirBuilder::new().mode(0o700).create(&home.0)?;
+        if let Some(account) = account.filter(|_| nix::unistd::geteuid().is_root()) {
+            std::os::unix::fs::lchown(&home.0, Some(account.uid), Some(account.gid))?;
+        }
+        Ok(home)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, home = %self.0.display(), "the home of a check is left behind");
+        }
+    }
+}
+
+fn spawn(check: &Check, home: &Path) -> io::Result<(Child, io::PipeReader)> {
     let (from, to) = io::pipe()?;
     let program = if check.program.is_absolute() { check.program.clone() } else { check.folder.join(&check.program) };
     let mut command = Command::new(program);
     command.args(&check.arguments).current_dir(&check.folder).env_clear();
-    command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", "/nonexistent").env("LANG", "C.UTF-8");
+    command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", home).env("LANG", "C.UTF-8");
     // A tree that was just hashed must not grow files by being looked at.
     command.env("PYTHONDONTWRITEBYTECODE", "1").env("DOTNET_CLI_TELEMETRY_OPTOUT", "1").envs(&check.env);
     command.stdin(Stdio::null()).stdout(to.try_clone()?).stderr(to).process_group(0);

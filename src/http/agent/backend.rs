@@ -23,6 +23,13 @@ use tokio::sync::watch;
 
 pub type Verdict = Result<Accepted, Denied>;
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EditorVerb {
+    Start,
+    Stop,
+    Restart,
+}
+
 /// The verbs of a supervised workload; all answer within `limits.command_timeout`.
 pub trait GameCommands: Send + Sync + 'static {
     fn configure(&self, body: serde_json::Value, holder: &'static str) -> BoxFuture<'_, Verdict>;
@@ -30,6 +37,8 @@ pub trait GameCommands: Send + Sync + 'static {
     fn stop(&self, holder: &'static str) -> BoxFuture<'_, Verdict>;
     fn restart(&self, holder: &'static str) -> BoxFuture<'_, Verdict>;
     fn kill(&self, holder: &'static str) -> BoxFuture<'_, Verdict>;
+    /// The verbs of the editor in a dev container.
+    fn editor(&self, verb: EditorVerb, holder: &'static str) -> BoxFuture<'_, Verdict>;
     fn command(&self, line: String) -> BoxFuture<'_, Result<(), Denied>>;
     fn players(&self) -> BoxFuture<'_, Result<Option<Players>, Denied>>;
     /// May something be asked for that only containers of this kind have?
@@ -55,6 +64,13 @@ impl GameCommands for Container {
     }
     fn kill(&self, holder: &'static str) -> BoxFuture<'_, Verdict> {
         self.game.kill(holder).boxed()
+    }
+    fn editor(&self, verb: EditorVerb, holder: &'static str) -> BoxFuture<'_, Verdict> {
+        match verb {
+            EditorVerb::Start => self.code_server.start(holder).boxed(),
+            EditorVerb::Stop => self.code_server.stop(holder).boxed(),
+            EditorVerb::Restart => self.code_server.restart(holder).boxed(),
+        }
     }
     fn command(&self, line: String) -> BoxFuture<'_, Result<(), Denied>> {
         self.game.command(line).boxed()

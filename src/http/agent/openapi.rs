@@ -1,6 +1,7 @@
 //! `/openapi.json`, generated from the handlers.
 use super::{
-    Agent, config, console, crashes, events, game, health, metrics, operations, power, runtimes, status, version,
+    Agent, code_server, config, console, crashes, events, game, health, metrics, operations, power, runtimes, status,
+    version,
 };
 use axum::{Json, extract::State};
 use std::sync::Arc;
@@ -36,6 +37,9 @@ use utoipa::{
         runtimes::rollback,
         runtimes::verify,
         runtimes::repair,
+        code_server::start,
+        code_server::stop,
+        code_server::restart,
         crashes::list,
         crashes::one,
         game::players,

@@ -45,7 +45,7 @@ impl From<Accepted> for Taken {
     }
 }
 
-fn taken(accepted: Accepted) -> Response {
+pub(super) fn taken(accepted: Accepted) -> Response {
     (StatusCode::ACCEPTED, Json(Taken::from(accepted))).into_response()
 }
 

@@ -19,6 +19,7 @@ impl Machine {
             configured: self.config.is_some(),
             state: self.state(),
             process: live.and_then(process),
+            ports: live.map(|l| l.spec.ports.clone()).unwrap_or_default(),
             ready: matches!(&self.phase, Phase::Ready(live) if live.watch.is_answering()),
             ready_source: self.ready_source().to_owned(),
             ready_error: live.map(|l| l.watch.reason().to_owned()).unwrap_or_default(),

@@ -1,11 +1,15 @@
 //! The dev container's share of the status.
-use super::{DevPart, Finding, fold_operation};
-use crate::model::{phase::State, snapshot::Snapshot};
+use super::{DevPart, Finding, GamePart, fold_crash, fold_operation};
+use crate::model::{
+    phase::State,
+    snapshot::{Snapshot, Warning},
+    time::BootTime,
+};
 
 /// Its readiness is its set-up: there is no process to probe.
 const READY_SOURCE: &str = "provisioned";
 
-pub fn fold(s: &mut Snapshot, dev: &DevPart) {
+pub fn fold(s: &mut Snapshot, dev: &DevPart, editor: &GamePart, now: BootTime) {
     s.state = dev.state;
     s.ready = dev.provisioned && !dev.recovering;
     s.ready_source = READY_SOURCE.into();
@@ -22,7 +26,32 @@ pub fn fold(s: &mut Snapshot, dev: &DevPart) {
     s.warnings = dev.warnings.clone();
     s.error = dev.failure.clone();
     s.config = dev.config.clone().unwrap_or_else(|| serde_json::json!({}));
+    fold_editor(s, editor, now);
+    fold_operation(s, editor.operation.as_ref());
     fold_operation(s, dev.operation.as_ref());
+}
+
+/// The editor is the process of a dev container. That it is down says nothing about the set-up, so the state stays.
+fn fold_editor(s: &mut Snapshot, editor: &GamePart, now: BootTime) {
+    if !editor.configured {
+        return;
+    }
+    s.code_server_installed = editor.provisioned;
+    s.code_server_running = editor.ready;
+    s.code_server_port = editor.process.and(editor.ports.first().copied());
+    s.process_running = editor.process.is_some();
+    s.pid = editor.process.map(|p| p.pid);
+    s.started_at = editor.process.map(|p| p.started_at);
+    s.uptime_seconds = editor.process.map_or(0, |p| now.since(p.started).as_secs());
+    fold_crash(s, editor);
+    s.warnings.extend(editor.warnings.iter().cloned());
+    let why = editor.error.as_ref().or(editor.provisioning_error.as_ref());
+    s.warnings.extend(
+        why.map(|why| Warning {
+            code: "code_server_down".into(),
+            message: format!("the editor is not running: {why}"),
+        }),
+    );
 }
 
 pub fn findings(dev: &DevPart) -> Vec<Finding> {

@@ -135,6 +135,11 @@ impl Script {
         self.truth().alive.is_some()
     }
 
+    /// Nothing was ever configured.
+    pub fn forget_config(&self) {
+        self.truth().config = None;
+    }
+
     /// The machine restarts: everything in memory is gone.
     pub fn reboot(&self) {
         let mut t = self.truth();
@@ -230,7 +235,7 @@ impl World for Here {
     }
 
     fn resolve(&self, body: serde_json::Value) -> BoxFuture<'static, Result<Resolved, Refusal>> {
-        let known = body["game"] == "custom";
+        let known = body.get("game").is_none_or(|game| game == "custom");
         let detail = format!("unknown game {}", body["game"]);
         let verdict = if known { Ok(Resolved { body, ..resolved() }) } else { Err(unusable("game", detail)) };
         Box::pin(async move { verdict })

@@ -1,0 +1,230 @@
+//! The real code-server under the real agent: from a bare root to an editor that answers, killed, hindered, adopted.
+use crate::{
+    it::support::{Agent, Artifacts, Sandbox, client, eventually},
+    parts::{ide_part, runtime},
+    play::free_port,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+/// Unpacking 250 MB on a busy machine.
+const INSTALLED: Duration = Duration::from_secs(420);
+const SOON: Duration = Duration::from_secs(120);
+
+struct Rig {
+    artifacts: Artifacts,
+    sandbox: Sandbox,
+    port: u16,
+}
+
+impl Rig {
+    fn new() -> Rig {
+        let artifacts = Artifacts::serve();
+        let root = artifacts.root();
+        put(&runtime("NODE_22"), &root.join("devcontainer/node/node-22.tar.gz"));
+        put(&tarball(), &root.join("addons/code-server/code-server-4.99.4-linux-amd64.tar.gz"));
+        let catalog = json!({
+            "runtimes": [{"id": "node", "versions": ["22"]}],
+            "addons": [{"id": "code-server", "versions": ["4.99.4"]}],
+        });
+        fs::write(root.join("devcontainer/_catalog.json"), catalog.to_string()).unwrap();
+        Rig { artifacts, sandbox: Sandbox::new(), port: free_port() }
+    }
+
+    fn agent(&self) -> Agent {
+        let set = format!("codeserver.port={}", self.port);
+        self.sandbox.agent(&[
+            "--artifacts-url",
+            &self.artifacts.url(),
+            "--set",
+            &set,
+            "--set",
+            "restart.backoff=100ms,1s,1s,1s",
+        ])
+    }
+
+    async fn up(&self) -> (Agent, Value) {
+        let agent = self.agent();
+        agent.configure(&config()).await;
+        let ended = |s: &Value| s["state"] == "running" || s["state"] == "error";
+        let status = agent.until("set up, or an error", INSTALLED, ended).await;
+        assert_eq!(status["state"], "running", "{status:#}");
+        (agent, status)
+    }
+
+    fn home(&self) -> PathBuf {
+        self.sandbox.root().join("home/dev")
+    }
+
+    async fn healthy(&self) -> bool {
+        let url = format!("http://127.0.0.1:{}/healthz", self.port);
+        client().get(url).send().await.is_ok_and(|answer| answer.status() == 200)
+    }
+
+    async fn finish(self, agent: Agent) {
+        agent.post("/dev/codeserver/stop").await;
+        agent.until("no editor", SOON, |s| s["processRunning"] == false && s["operationInProgress"] == false).await;
+        assert!(agent.terminate().success());
+    }
+}
+
+/// The file itself, whatever the version's folder beside it is.
+fn tarball() -> PathBuf {
+    let part = ide_part("CODE_SERVER");
+    match part.is_file() {
+        true => part,
+        false => part.with_file_name("code-server-4.99.4-linux-amd64.tar.gz"),
+    }
+}
+
+fn put(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    if fs::hard_link(from, to).is_err() {
+        fs::copy(from, to).unwrap();
+    }
+}
+
+fn config() -> Value {
+    json!({"container_type": "dev", "vmid": 6001, "runtime": "node", "version": "22", "enable_code_server": true})
+}
+
+fn up(status: &Value) -> bool {
+    status["codeServerRunning"] == true && status["operationInProgress"] == false
+}
+
+fn pid(status: &Value) -> i32 {
+    status["pid"].as_i64().unwrap_or_else(|| panic!("no pid: {status:#}")) as i32
+}
+
+/// Its own editor, seen running a moment ago.
+fn kill_9(pid: i32) {
+    assert!(pid > 1);
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+}
+
+#[tokio::test]
+async fn from_a_bare_root_to_an_editor_that_comes_back_and_outlives_the_agent() {
+    let rig = Rig::new();
+    let (agent, status) = rig.up().await;
+    assert_eq!(
+        (&status["codeServerInstalled"], &status["codeServerRunning"]),
+        (&json!(true), &json!(true)),
+        "{status:#}"
+    );
+    assert_eq!((status["codeServerPort"].as_u64(), status["ready"].as_bool()), (Some(rig.port.into()), Some(true)));
+    assert!(rig.healthy().await);
+    let owner = fs::metadata(format!("/proc/{}", pid(&status))).unwrap().uid();
+    assert_eq!(owner, fs::metadata(rig.home().join("workspace")).unwrap().uid(), "it runs as dev");
+
+    // Killed: told, and back.
+    kill_9(pid(&status));
+    let crashed = |s: &Value| s["crashCount"] == 1 && up(s) && s["pid"] != status["pid"];
+    let again = agent.until("a second life", SOON, crashed).await;
+    assert_eq!((again["state"].as_str(), again["lastCrashSignal"].as_i64()), (Some("running"), Some(9)), "{again:#}");
+    assert_eq!(agent.get("/crashes").await.json()["crashes"].as_array().unwrap().len(), 1);
+
+    // Started while it runs: nothing to do. Restarted: another process.
+    let reply = agent.post("/dev/codeserver/start").await;
+    assert_eq!((reply.status.as_u16(), reply.json()["operationId"].is_null()), (202, true), "{reply:?}");
+    let reply = agent.post("/dev/codeserver/restart").await;
+    assert!(reply.status == 202 && reply.json()["operationId"].is_string(), "{reply:?}");
+    let third = agent.until("restarted", SOON, |s| up(s) && s["pid"] != again["pid"]).await;
+    assert_eq!(third["crashCount"], 1, "asked for");
+
+    // The agent is killed: the same process, known to the next one.
+    agent.kill_9();
+    assert!(rig.healthy().await);
+    let agent = rig.agent();
+    let found = agent.until("found again", SOON, up).await;
+    assert_eq!((found["pid"].clone(), found["crashCount"].clone()), (third["pid"].clone(), json!(1)));
+    rig.finish(agent).await;
+}
+
+#[tokio::test]
+async fn what_hinders_it_is_told_with_a_cure_and_mended_where_that_can_be_done() {
+    let rig = Rig::new();
+    // Taken by somebody else before it was ever up: the set-up fails, and says who.
+    let taken = TcpListener::bind(("0.0.0.0", rig.port)).unwrap();
+    let agent = rig.sandbox.agent(&[
+        "--artifacts-url",
+        &rig.artifacts.url(),
+        "--set",
+        &format!("codeserver.port={}", rig.port),
+        "--set",
+        "restart.port_wait=1s",
+    ]);
+    agent.configure(&config()).await;
+    let status = agent.until_state("error", INSTALLED).await;
+    let why = status["provisioningError"].as_str().unwrap();
+    assert!(why.contains(&rig.port.to_string()) && why.contains("held by"), "{why}");
+    drop(taken);
+    agent.configure(&config()).await;
+    agent.until_state("running", SOON).await;
+
+    // A configuration that keeps it down, and one that is no YAML.
+    let file = rig.home().join(".config/code-server/config.yaml");
+    fs::write(&file, "auth: none\nproxy-domain:\n").unwrap();
+    agent.post("/dev/codeserver/restart").await;
+    agent.until("mended", SOON, |s| up(s)).await;
+    assert_eq!(fs::read_to_string(&file).unwrap(), "auth: none\n");
+    fs::write(&file, "}{ nothing\n").unwrap();
+    agent.post("/dev/codeserver/restart").await;
+    agent.until("set aside", SOON, |s| up(s)).await;
+    assert_eq!(fs::read_to_string(file.with_extension("yaml.broken")).unwrap(), "}{ nothing\n");
+
+    // The tree is damaged: down, with the cure, and the same configuration repairs it.
+    agent.post("/dev/codeserver/stop").await;
+    agent.until("down", SOON, |s| s["processRunning"] == false && s["operationInProgress"] == false).await;
+    let tree = rig.sandbox.root().join("opt/zlh/services/code-server/current");
+    fs::remove_file(tree.join("lib/node")).unwrap();
+    agent.post("/dev/codeserver/start").await;
+    let told = |s: &Value| s["warnings"].to_string().contains("send the container's /config again");
+    agent.until("told with the cure", SOON, told).await;
+    agent.configure(&config()).await;
+    agent.until("repaired", INSTALLED, up).await;
+    rig.finish(agent).await;
+}
+
+#[tokio::test]
+async fn one_that_nobody_holds_is_adopted() {
+    let rig = Rig::new();
+    let (agent, status) = rig.up().await;
+    agent.post("/dev/codeserver/stop").await;
+    agent.until("down", SOON, |s| s["processRunning"] == false && s["operationInProgress"] == false).await;
+    let install = rig.sandbox.root().join("opt/zlh/services/code-server/4.99.4");
+    let mut stray = Command::new("setpriv")
+        .args(["--reuid=dev", "--regid=dev", "--init-groups", "env", "-i"])
+        .arg(format!("HOME={}", rig.home().display()))
+        .arg("PATH=/usr/bin:/bin")
+        .arg(format!("ZLH_TEST_ID={}", rig.sandbox.marker()))
+        .arg(install.join("bin/code-server"))
+        .args(["--bind-addr", &format!("0.0.0.0:{}", rig.port), "--auth", "none"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("the stray editor", SOON, async || rig.healthy().await.then_some(())).await;
+    agent.post("/dev/codeserver/start").await;
+    let adopted = agent.until("adopted", SOON, up).await;
+    assert_eq!(pid(&adopted), stray.id() as i32, "{status:#}");
+    agent.kill_9();
+    let agent = rig.agent();
+    let found = agent.until("found again", SOON, up).await;
+    assert_eq!(pid(&found), stray.id() as i32);
+    kill_9(stray.id() as i32);
+    stray.wait().unwrap();
+    let own = agent.until("its own", SOON, |s| up(s) && s["pid"] != found["pid"]).await;
+    assert_eq!(own["crashCount"], 1, "{own:#}");
+    rig.finish(agent).await;
+}
