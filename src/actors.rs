@@ -17,3 +17,4 @@ pub mod slot;
 pub mod status;
 pub mod statuses;
 pub mod terminal;
+pub mod updater;

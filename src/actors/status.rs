@@ -104,6 +104,7 @@ struct Shared {
     game: watch::Sender<GamePart>,
     dev: watch::Sender<DevPart>,
     install: watch::Sender<InstallPart>,
+    update: watch::Sender<Vec<Warning>>,
     published: watch::Sender<Arc<Published>>,
 }
 
@@ -116,7 +117,8 @@ impl Status {
         let first = with_json(unsent(fold(&parts, now), &parts, &[], now.1))?;
         let (game, dev) = (watch::Sender::new(game), watch::Sender::default());
         let (install, published) = (watch::Sender::default(), watch::Sender::new(Arc::new(first)));
-        let shared = Shared { identity, gauges, interval, game, dev, install, published };
+        let update = watch::Sender::default();
+        let shared = Shared { identity, gauges, interval, game, dev, install, update, published };
         Ok(Status { slot: Slot::default(), shared: Arc::new(shared) })
     }
 
@@ -140,6 +142,14 @@ impl Status {
     pub fn publish_install(&self, part: InstallPart) {
         self.shared.install.send_replace(part);
         self.slot.cast(Message::Changed);
+    }
+
+    /// As [`Status::publish_game`], for what is to be said of the agent's updates.
+    pub fn publish_update(&self, warnings: Vec<Warning>) {
+        let news = |said: &mut Vec<Warning>| std::mem::replace(said, warnings.clone()) != warnings;
+        if self.shared.update.send_if_modified(news) {
+            self.slot.cast(Message::Changed);
+        }
     }
 
     /// Resolves once it is known what survived of an earlier life.
@@ -221,6 +231,7 @@ impl Actor for StatusAggregator {
             Message::Panic => panic!("injected"),
         }
         state.parts.machine = self.shared.gauges.warnings();
+        state.parts.machine.extend(self.shared.update.borrow().iter().cloned());
         self.publish(state)
     }
 }

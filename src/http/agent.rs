@@ -15,6 +15,7 @@ mod operations;
 mod power;
 mod runtimes;
 mod status;
+mod update;
 mod version;
 
 use super::{
@@ -42,7 +43,7 @@ use axum::{
     response::IntoResponse,
     routing::{MethodRouter, delete, get, post},
 };
-use backend::{GameCommands, RuntimeCommands};
+use backend::{GameCommands, RuntimeCommands, UpdateCommands};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use std::{
@@ -100,6 +101,8 @@ pub const ROUTES: &[Route] = &[
     bearer(Method::POST, "/dev/runtimes/{runtime}/rollback", || post(runtimes::rollback)),
     bearer(Method::POST, "/dev/runtimes/{runtime}/verify", || post(runtimes::verify)),
     bearer(Method::POST, "/dev/runtimes/{runtime}/repair", || post(runtimes::repair)),
+    bearer(Method::POST, "/agent/update", || post(update::update)),
+    bearer(Method::GET, "/agent/update/status", || get(update::status)),
     bearer(Method::GET, "/crashes", || get(crashes::list)),
     bearer(Method::GET, "/crashes/{id}", || get(crashes::one)),
     game(Method::GET, "/game/players", || get(game::players)),
@@ -125,6 +128,7 @@ pub struct Agent {
     pub status: StatusReader,
     pub game: Arc<dyn GameCommands>,
     pub runtimes: Arc<dyn RuntimeCommands>,
+    pub updates: Arc<dyn UpdateCommands>,
     pub gate: Gate,
     pub hosts: Hosts,
     pub build: Build,
@@ -146,6 +150,7 @@ impl Agent {
         status: StatusReader,
         game: Arc<dyn GameCommands>,
         runtimes: Arc<dyn RuntimeCommands>,
+        updates: Arc<dyn UpdateCommands>,
         settings: &settings::Settings,
         hosts: Hosts,
         build: Build,
@@ -154,6 +159,7 @@ impl Agent {
             status,
             game,
             runtimes,
+            updates,
             gate: Gate::new(settings.token.as_ref()),
             hosts,
             build,

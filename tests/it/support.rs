@@ -12,6 +12,6 @@ pub mod web;
 pub use agent::{Agent, Reply, client};
 pub use artifacts::{Artifacts, Wrong};
 pub use console::Console;
-pub use leaks::strays;
+pub use leaks::{end_all, strays};
 pub use sandbox::{Sandbox, install};
 pub use waiting::{eventually, eventually_now};

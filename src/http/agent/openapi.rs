@@ -1,6 +1,7 @@
 //! `/openapi.json`, generated from the handlers.
 use super::{
-    Agent, config, console, crashes, events, game, health, metrics, operations, power, runtimes, status, version,
+    Agent, config, console, crashes, events, game, health, metrics, operations, power, runtimes, status, update,
+    version,
 };
 use axum::{Json, extract::State};
 use std::sync::Arc;
@@ -36,6 +37,8 @@ use utoipa::{
         runtimes::rollback,
         runtimes::verify,
         runtimes::repair,
+        update::update,
+        update::status,
         crashes::list,
         crashes::one,
         game::players,
