@@ -118,14 +118,14 @@ proptest! {
     /// Whatever fails in whatever order: it comes to rest, and the next order begins with a look.
     #[test]
     fn every_failure_comes_to_rest(at in 0..5usize) {
-        let failed = || Err("injected".to_owned());
+        let why = || "injected".to_owned();
         let mut desk = desk(UpdateMode::Notify);
         desk.on_command(Command::Take(None));
         let steps = [
-            (looked("1.2.0"), Fact::Looked(failed(), WallTime(7))),
+            (looked("1.2.0"), Fact::Looked(Err(why()), WallTime(7))),
             (Fact::Prepared(Ok(())), Fact::Prepared(Err(("injected".into(), false)))),
-            (Fact::Quiet(Ok(())), Fact::Quiet(failed())),
-            (Fact::Switched(Ok(())), Fact::Switched(failed())),
+            (Fact::Quiet(Ok(())), Fact::Quiet(Err(why()))),
+            (Fact::Switched(Ok(())), Fact::Switched(Err(why()))),
         ];
         let mut broke = false;
         for (i, (good, bad)) in steps.into_iter().enumerate() {
