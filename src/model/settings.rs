@@ -1,4 +1,8 @@
 //! Every limit, timeout and path an operator may set, as plain values. `config` reads them; `docs/settings.md` lists them.
+mod agent;
+
+pub use agent::{Agent, UpdateMode};
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// What SIGTERM to the agent means for the workload.
@@ -10,18 +14,6 @@ pub enum OnAgentStop {
     Stop,
     /// `stop` as PID 1, else `leave`.
     Auto,
-}
-
-/// What becomes of a newer version of the agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum UpdateMode {
-    /// It is shown.
-    Notify,
-    /// It is taken.
-    Auto,
-    /// Nobody looks for one.
-    Off,
 }
 
 /// Settings of `zlh agent`. Field paths are the dotted keys: `restart.backoff` is `settings.restart.backoff`.
@@ -57,22 +49,6 @@ pub struct Settings {
     pub limits: Limits,
     pub status: Status,
     pub runtime: Runtime,
-}
-
-/// The agent's updates of itself.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Agent {
-    pub update_mode: UpdateMode,
-    /// Between two looks at the manifest.
-    pub update_interval: Duration,
-    /// Channel of the manifest that is followed.
-    pub update_channel: String,
-    /// How long a fresh version may take to prove itself, as a canary and in its first life.
-    pub update_within: Duration,
-    /// Starts without proof before it is taken back.
-    pub update_starts: u32,
-    /// How long an update waits for operations to end.
-    pub update_patience: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -298,14 +274,7 @@ impl Default for Settings {
             allow_unauthenticated: false,
             allowed_hosts: Vec::new(),
             on_agent_stop: OnAgentStop::Auto,
-            agent: Agent {
-                update_mode: UpdateMode::Notify,
-                update_interval: s(1800),
-                update_channel: "stable".into(),
-                update_within: s(60),
-                update_starts: 3,
-                update_patience: s(600),
-            },
+            agent: Agent::default(),
             restart: Restart {
                 backoff: vec![s(30), s(60), s(120)],
                 reset_after: s(30),
