@@ -18,4 +18,5 @@ pub mod slot;
 pub mod status;
 pub mod statuses;
 pub mod terminal;
+pub mod updater;
 pub mod velocity;

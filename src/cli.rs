@@ -23,6 +23,7 @@ pub fn run() -> ExitCode {
         Verb::Gateway(args) => gateway::run(args),
         Verb::Up(args) => up::run(args),
         Verb::Install(args) => install::run(args),
+        Verb::WatchUpdate(args) => agent::updating::watch(&args),
         Verb::Artifacts(args) => artifacts::run(&arguments.client, args),
         Verb::Client(verb) => client::run(arguments.client, verb),
     }

@@ -4,6 +4,7 @@ pub mod agent_feed;
 pub mod artifact_store;
 pub mod artifacts;
 pub mod beneath;
+pub mod canary;
 pub mod cgroup;
 pub mod clock;
 pub mod code_server;

@@ -105,6 +105,7 @@ struct Shared {
     code_server: watch::Sender<GamePart>,
     dev: watch::Sender<DevPart>,
     install: watch::Sender<InstallPart>,
+    update: watch::Sender<Vec<Warning>>,
     published: watch::Sender<Arc<Published>>,
 }
 
@@ -117,7 +118,8 @@ impl Status {
         let first = with_json(unsent(fold(&parts, now), &parts, &[], now.1))?;
         let (game, dev, code_server) = (watch::Sender::new(game), watch::Sender::default(), watch::Sender::default());
         let (install, published) = (watch::Sender::default(), watch::Sender::new(Arc::new(first)));
-        let shared = Shared { identity, gauges, interval, game, code_server, dev, install, published };
+        let update = watch::Sender::default();
+        let shared = Shared { identity, gauges, interval, game, code_server, dev, install, update, published };
         Ok(Status { slot: Slot::default(), shared: Arc::new(shared) })
     }
 
@@ -152,6 +154,14 @@ impl Status {
     pub fn publish_install(&self, part: InstallPart) {
         self.shared.install.send_replace(part);
         self.slot.cast(Message::Changed);
+    }
+
+    /// As [`Status::publish_game`], for what is to be said of the agent's updates.
+    pub fn publish_update(&self, warnings: Vec<Warning>) {
+        let news = |said: &mut Vec<Warning>| std::mem::replace(said, warnings.clone()) != warnings;
+        if self.shared.update.send_if_modified(news) {
+            self.slot.cast(Message::Changed);
+        }
     }
 
     /// Resolves once it is known what survived of an earlier life.
@@ -235,6 +245,7 @@ impl Actor for StatusAggregator {
             Message::Panic => panic!("injected"),
         }
         state.parts.machine = self.shared.gauges.warnings();
+        state.parts.machine.extend(self.shared.update.borrow().iter().cloned());
         self.publish(state)
     }
 }

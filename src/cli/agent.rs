@@ -8,6 +8,7 @@ pub mod logging;
 mod probing;
 mod resolving;
 mod saving;
+pub mod updating;
 mod world;
 
 use super::args::AgentArgs;
@@ -21,6 +22,7 @@ use crate::{
         root::{Child, Root, actor_rule},
         status::Status,
         terminal::Terminal,
+        updater::Updater,
     },
     config::{self, Origins, Sources},
     host::{keeper_client::KeeperClient, process, store::StoreError},
@@ -46,6 +48,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
+use updating::{Files, Handover, Life, MachineDepot};
 use world::MachineWorld;
 
 /// EX_SOFTWARE: the actors gave up; whoever supervises the agent starts a new one, and keepers make that harmless.
@@ -74,16 +77,26 @@ pub fn run(args: AgentArgs) -> ExitCode {
             return EXIT_CONFIG.into();
         }
     };
+    let life = updating::at_start(&settings);
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(settings.runtime.worker_threads)
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_keep_alive(IDLE_THREAD)
         .enable_all()
         .build();
+    let settings = Arc::new(settings);
     let lived = match runtime {
-        Ok(runtime) => runtime.block_on(live(Arc::new(settings))),
+        Ok(runtime) => runtime.block_on(live(settings.clone(), life)),
         Err(e) => Err(Failure::Start(format!("cannot start the runtime: {e}"))),
     };
+    let lived = lived.and_then(|next| match next {
+        None => Ok(()),
+        Some(next) => Err(Failure::Broken(format!(
+            "cannot execute {}: {}",
+            next.program.display(),
+            updating::hand_over(&settings, &next)
+        ))),
+    });
     match lived {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -138,7 +151,8 @@ fn cannot<E: std::fmt::Display>(what: &str) -> impl Fn(E) -> Failure {
     move |e| Failure::Start(format!("cannot {what}: {e}"))
 }
 
-async fn live(settings: Arc<Settings>) -> Result<(), Failure> {
+/// Until it is told to stop, or which program comes next.
+async fn live(settings: Arc<Settings>, life: Life) -> Result<Option<Handover>, Failure> {
     let mut stop = Stop::listen().map_err(cannot("listen for signals"))?;
     // An adopted run whose keeper died becomes our child, so that its exit status is not lost.
     process::set_child_subreaper().map_err(cannot("become a subreaper"))?;
@@ -146,27 +160,39 @@ async fn live(settings: Arc<Settings>) -> Result<(), Failure> {
         .await
         .map_err(|e| Failure::Start(format!("cannot listen on {}: {e}", settings.listen)))?;
     let address = listener.local_addr().map_err(cannot("read the listener's address"))?;
-    let Actors { status, container, installer, children } = actors(&settings)?;
+    let Actors { status, container, installer, updater, handover, children } = actors(&settings)?;
     let (game, code_server) = (container.game.clone(), container.code_server.clone());
     let mut root = Root::spawn(children, actor_rule()).await.map_err(cannot("start the root actor"))?;
     let (drain, drained) = watch::channel(false);
-    let (container, installer) = (Arc::new(container), Arc::new(installer));
-    let face = Agent::new(status.reader(), container, installer, &settings, hosts(&settings, address), build()).face();
+    let (container, installer, updates) = (Arc::new(container), Arc::new(installer), Arc::new(updater.clone()));
+    let hosts = hosts(&settings, address);
+    let face = Agent::new(status.reader(), container, installer, updates, &settings, hosts, build()).face();
     let server = tokio::spawn(serve(listener, face, settings.clone(), drained));
     println!("listening agent http://{address}");
-    let broken = tokio::select! {
+    life.expect_watchdog();
+    if life.on_trial {
+        tokio::spawn(updating::stand_trial(settings.clone(), status, address, updater, handover.clone()));
+    }
+    let mut next = handover.subscribe();
+    let next = tokio::select! {
         () = stop.asked() => None,
-        why = root.failed() => Some(why),
+        why = root.failed() => return Err(Failure::Broken(why)),
+        Ok(next) = next.wait_for(Option::is_some) => next.clone(),
     };
-    match broken {
+    match &next {
         None => {
             tracing::info!("asked to stop");
-            root.shut_down(farewell(&settings, &game, &code_server)).await;
-            drain.send_replace(true);
-            server.await.map_err(cannot("end the server in order"))
+            life.ends_by_order().await;
+            root.shut_down(farewell(leaving(&settings), &settings, &game, &code_server)).await;
         }
-        Some(why) => Err(Failure::Broken(why)),
+        Some(next) => {
+            tracing::info!(program = %next.program.display(), "handing over to another version");
+            root.shut_down(farewell(Leaving::Leave, &settings, &game, &code_server)).await;
+        }
     }
+    drain.send_replace(true);
+    server.await.map_err(cannot("end the server in order"))?;
+    Ok(next)
 }
 
 /// Everybody who remembers something, not yet alive.
@@ -174,6 +200,8 @@ struct Actors {
     status: Status,
     container: Container,
     installer: Installer,
+    updater: Updater,
+    handover: watch::Sender<Option<Handover>>,
     /// In the order they are born.
     children: Vec<Child>,
 }
@@ -194,6 +222,10 @@ fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     };
     let status = Status::new(identity, gauges, settings.status.interval).map_err(cannot("form the first status"))?;
     let workshop = MachineWorkshop::new(settings.clone()).map_err(&state)?;
+    let files = Files::open(&settings.root).map_err(cannot("open the folder of releases"))?;
+    let depot = MachineDepot::new(settings.clone(), workshop.catalogs(), files);
+    let handover = depot.handover();
+    let updater = Updater::new(Arc::new(depot), settings.clone(), status.clone(), updating::running());
     let installer = Installer::new(Arc::new(workshop), settings.clone(), status.clone());
     let world = MachineWorld::new(settings.clone(), keeper, installer.clone()).map_err(&state)?;
     let game = GameServer::new(Arc::new(world), settings.clone(), status.clone());
@@ -203,9 +235,10 @@ fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     let terminal = Terminal::new(Arc::new(Shells::new(settings.clone())), settings.clone());
     tokio::spawn(tell_shells(installer.clone(), provision.clone()));
     let children =
-        vec![status.child(), installer.child(), game.child(), code_server.child(), provision.child(), terminal.child()];
+        [status.child(), installer.child(), game.child(), code_server.child(), provision.child(), terminal.child()];
+    let children = children.into_iter().chain([updater.child()]).collect();
     let container = Container::new(game, provision, code_server, terminal, kind);
-    Ok(Actors { status, container, installer, children })
+    Ok(Actors { status, container, installer, updater, handover, children })
 }
 
 fn dev_provision(
@@ -254,15 +287,19 @@ fn build() -> Build {
     Build { version: VERSION.to_owned(), commit: option_env!("ZLH_COMMIT").unwrap_or("unknown").to_owned() }
 }
 
-/// Lets the workload go, or stops it first, as `on_agent_stop` says.
-async fn farewell(settings: &Settings, game: &GameServer, code_server: &CodeServer) {
+/// What the operator wants for the workload when the agent is told to stop.
+fn leaving(settings: &Settings) -> Leaving {
     let container_ends = std::process::id() == 1 || init::is_above(std::env::var_os(init::MARKER).as_deref());
-    let leaving = match settings.on_agent_stop {
+    match settings.on_agent_stop {
         OnAgentStop::Leave => Leaving::Leave,
         OnAgentStop::Stop => Leaving::Stop,
         OnAgentStop::Auto if container_ends => Leaving::Stop,
         OnAgentStop::Auto => Leaving::Leave,
-    };
+    }
+}
+
+/// Lets the workload go, or stops it first.
+async fn farewell(leaving: Leaving, settings: &Settings, game: &GameServer, code_server: &CodeServer) {
     let within = settings.stop.grace + FAREWELL_SLACK;
     let (game, editor) = tokio::join!(game.shut_down(leaving, within), code_server.shut_down(leaving, within));
     if let Err(denied) = game.and(editor) {

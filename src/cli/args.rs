@@ -4,12 +4,12 @@ pub mod up;
 
 use crate::model::catalog::Digest;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use std::{net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done, or the answer is yes
-  1   the answer is no: not ready, the operation failed, no such crash, a doctor's check failed
+  1   the answer is no: not ready, the operation failed, no such crash, a doctor's check failed, an update is there
   2   bad usage
   3   the agent cannot be reached
   4   the agent refused (401, 403, 409, 422, 429, 503)
@@ -59,6 +59,9 @@ pub enum Verb {
     /// Install one archive from a URL into a folder, without an agent
     #[command(hide = true)]
     Install(InstallArgs),
+    /// Wait for the proof of an agent on trial, and restore the previous one without it
+    #[command(hide = true)]
+    WatchUpdate(WatchUpdateArgs),
     /// Publish what agents install: add, sign, promote, roll back, serve
     Artifacts(super::artifacts::args::ArtifactsArgs),
     #[command(flatten)]
@@ -86,6 +89,28 @@ pub struct InstallArgs {
     /// Do not wait until it is on the disk: a power cut may spoil it
     #[arg(long)]
     pub no_sync: bool,
+}
+
+/// What an agent tells the process it leaves behind when it updates itself; standard input is the agent's pidfd.
+#[derive(Clone, Debug, Args)]
+pub struct WatchUpdateArgs {
+    #[arg(long)]
+    pub root: PathBuf,
+    /// The version on trial
+    #[arg(long)]
+    pub trial: String,
+    #[arg(long)]
+    pub within_ms: u64,
+    /// Somebody else starts an agent that has ended
+    #[arg(long)]
+    pub supervised: bool,
+    /// The agent's command line
+    #[arg(last = true)]
+    pub command: Vec<OsString>,
+}
+
+impl WatchUpdateArgs {
+    pub const VERB: &str = "watch-update";
 }
 
 /// Flags of `zlh agent`; they win over environment and agent.toml.
@@ -185,6 +210,8 @@ pub enum ClientVerb {
     /// Language runtimes: what is installed, and what could be
     #[command(subcommand)]
     Runtimes(RuntimesVerb),
+    /// Update the agent itself; what it supervises does not notice
+    Update(UpdateArgs),
     /// Check this machine and the configuration, and say what to do
     Doctor(DoctorArgs),
     /// Look at the agent's settings
@@ -197,6 +224,17 @@ pub enum ClientVerb {
     },
     /// Print the version of this program, and of the agent if it can be reached
     Version,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct UpdateArgs {
+    /// This version, also an older one or one that failed here [default: what the channel promotes, if newer]
+    pub version: Option<String>,
+    /// Look only; exit code 1 if there is something newer
+    #[arg(long, conflicts_with = "version")]
+    pub check: bool,
+    #[command(flatten)]
+    pub wait: WaitArgs,
 }
 
 #[derive(Clone, Debug, Args)]

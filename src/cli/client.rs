@@ -17,6 +17,7 @@ pub mod progress;
 pub mod ready;
 pub mod runtimes;
 pub mod status;
+pub mod update;
 pub mod version;
 pub mod wire;
 
@@ -103,6 +104,7 @@ async fn ask(args: &ClientArgs, verb: ClientVerb) -> Result<(), Failure> {
         ClientVerb::Operations { id: Some(id), cancel: true } => operations::cancel(&session, &id).await,
         ClientVerb::Operations { id, .. } => operations::show(&session, id.as_deref()).await,
         ClientVerb::Runtimes(verb) => runtimes::carry_out(&session, verb).await,
+        ClientVerb::Update(args) => update::carry_out(&session, args).await,
         ClientVerb::Doctor(args) => doctor::examine(&session, args).await,
         ClientVerb::Version => version::show(&session).await,
         // Handled without an agent by the caller.

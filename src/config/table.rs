@@ -17,6 +17,9 @@ impl Setting {
     pub fn variable(&self) -> String {
         match self.key {
             "token" => "ZLH_AGENT_TOKEN".into(),
+            // Named before there were sections.
+            "agent.update_mode" => "ZLH_AGENT_UPDATE_MODE".into(),
+            "agent.update_interval" => "ZLH_AGENT_UPDATE_INTERVAL".into(),
             key => format!("ZLH_{}", key.to_ascii_uppercase().replace('.', "__")),
         }
     }
@@ -42,7 +45,7 @@ impl<S: Clone + Default> Setting<S> {
 }
 
 /// Keys of the contract that later parts bring; files that name them already are not refused.
-pub const LATER: [&str; 3] = ["backups.keep", "agent.update_mode", "agent.update_interval"];
+pub const LATER: [&str; 1] = ["backups.keep"];
 
 /// Seconds as a duration.
 const fn s(n: u64) -> Duration {
@@ -79,6 +82,13 @@ static TABLE: &[Setting] = settings! {
     "allow_unauthenticated", "Serve without a token, even beyond this machine.", |x| Slot::Flag(&mut x.allow_unauthenticated);
     "allowed_hosts", "Names accepted in Host besides loopback and this machine's own.", |x| Slot::Names(&mut x.allowed_hosts);
     "on_agent_stop", "What SIGTERM to the agent means for the server: leave it running, stop it, or auto (stop as PID 1, else leave).", |x| Slot::AgentStop(&mut x.on_agent_stop);
+
+    "agent.update_mode", "What becomes of a newer agent: notify (show it), auto (take it) or off (do not look).", |x| Slot::Update(&mut x.agent.update_mode);
+    "agent.update_interval", "Time between two looks for a newer agent.", |x| Slot::Time(&mut x.agent.update_interval, ms(100)..=DAY * 30);
+    "agent.update_channel", "Channel of the agent's manifest that is followed.", |x| Slot::Account(&mut x.agent.update_channel);
+    "agent.update_within", "How long a fresh agent may take to prove itself before the previous one is restored.", |x| Slot::Time(&mut x.agent.update_within, ms(100)..=HOUR);
+    "agent.update_starts", "Starts of a fresh agent without proof before the previous one is restored.", |x| Slot::Count(&mut x.agent.update_starts, 1..=100);
+    "agent.update_patience", "How long an update of the agent waits for operations to end.", |x| Slot::Time(&mut x.agent.update_patience, Duration::ZERO..=DAY);
 
     "restart.backoff", "Waits after the 1st, 2nd, … crash in a row; after the last the state is error.", |x| Slot::Times(&mut x.restart.backoff, Duration::ZERO..=DAY);
     "restart.reset_after", "Ready (or, without a probe, up) this long and the sequence begins anew.", |x| Slot::Time(&mut x.restart.reset_after, Duration::ZERO..=DAY);
@@ -238,6 +248,7 @@ mod tests {
                 "http://x",
                 "abc",
                 "stop",
+                "auto",
             ];
             let mut settings = Settings::default();
             let changed = candidates.iter().any(|text| {

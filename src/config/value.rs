@@ -1,5 +1,5 @@
 //! One setting's place in `Settings`: how its text is read, checked and written.
-use crate::model::settings::{OnAgentStop, Secret};
+use crate::model::settings::{OnAgentStop, Secret, UpdateMode};
 use data_encoding::BASE64;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -56,6 +56,7 @@ pub enum Slot<'a> {
     Keys(&'a mut Vec<String>),
     Urls(&'a mut Vec<String>),
     AgentStop(&'a mut OnAgentStop),
+    Update(&'a mut UpdateMode),
     Secret(&'a mut Option<Secret>),
 }
 
@@ -100,6 +101,7 @@ impl Slot<'_> {
             Slot::Keys(to) => keys(text).map(|v| *to = v),
             Slot::Urls(to) => urls(text).map(|v| *to = v),
             Slot::AgentStop(to) => agent_stop(text).map(|v| *to = v),
+            Slot::Update(to) => update_mode(text).map(|v| *to = v),
             Slot::Secret(to) => secret(text).map(|v| *to = Some(v)),
         }
     }
@@ -125,6 +127,7 @@ impl Slot<'_> {
             Slot::Account(v) | Slot::Word(v) => (*v).clone(),
             Slot::Names(v) | Slot::Keys(v) | Slot::Urls(v) => v.join(","),
             Slot::AgentStop(v) => agent_stop_text(**v).to_owned(),
+            Slot::Update(v) => update_mode_text(**v).to_owned(),
             Slot::Secret(v) => if v.is_some() { "[secret]" } else { "" }.to_owned(),
         }
     }
@@ -162,6 +165,7 @@ impl Slot<'_> {
             Slot::Urls(_) => "http:// or https:// addresses divided by commas".into(),
             Slot::Keys(_) => "keys as `zlh artifacts keygen` prints them, divided by commas".into(),
             Slot::AgentStop(_) => "leave, stop or auto".into(),
+            Slot::Update(_) => "notify, auto or off".into(),
             Slot::Secret(_) => "text without spaces".into(),
         }
     }
@@ -345,6 +349,23 @@ fn agent_stop_text(value: OnAgentStop) -> &'static str {
         OnAgentStop::Leave => "leave",
         OnAgentStop::Stop => "stop",
         OnAgentStop::Auto => "auto",
+    }
+}
+
+fn update_mode(text: &str) -> Result<UpdateMode, String> {
+    match text {
+        "notify" => Ok(UpdateMode::Notify),
+        "auto" => Ok(UpdateMode::Auto),
+        "off" => Ok(UpdateMode::Off),
+        _ => Err("not one of the three words".into()),
+    }
+}
+
+fn update_mode_text(value: UpdateMode) -> &'static str {
+    match value {
+        UpdateMode::Notify => "notify",
+        UpdateMode::Auto => "auto",
+        UpdateMode::Off => "off",
     }
 }
 

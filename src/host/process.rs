@@ -115,6 +115,11 @@ impl PidFd {
         fd.readable().await.map(|_| ())
     }
 
+    /// The descriptor itself, to be handed to another process.
+    pub fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+
     pub fn try_clone(&self) -> io::Result<PidFd> {
         self.0.try_clone().map(PidFd)
     }

@@ -16,6 +16,7 @@ mod operations;
 mod power;
 mod runtimes;
 mod status;
+mod update;
 mod version;
 
 use super::{
@@ -43,7 +44,7 @@ use axum::{
     response::IntoResponse,
     routing::{MethodRouter, delete, get, post},
 };
-use backend::{GameCommands, RuntimeCommands};
+use backend::{GameCommands, RuntimeCommands, UpdateCommands};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use std::{
@@ -109,6 +110,8 @@ pub const ROUTES: &[Route] = &[
     dev(Method::POST, "/dev/codeserver/start", || post(code_server::start)),
     dev(Method::POST, "/dev/codeserver/stop", || post(code_server::stop)),
     dev(Method::POST, "/dev/codeserver/restart", || post(code_server::restart)),
+    bearer(Method::POST, "/agent/update", || post(update::update)),
+    bearer(Method::GET, "/agent/update/status", || get(update::status)),
     bearer(Method::GET, "/crashes", || get(crashes::list)),
     bearer(Method::GET, "/crashes/{id}", || get(crashes::one)),
     game(Method::GET, "/game/players", || get(game::players)),
@@ -134,6 +137,7 @@ pub struct Agent {
     pub status: StatusReader,
     pub game: Arc<dyn GameCommands>,
     pub runtimes: Arc<dyn RuntimeCommands>,
+    pub updates: Arc<dyn UpdateCommands>,
     pub gate: Gate,
     pub hosts: Hosts,
     pub build: Build,
@@ -155,6 +159,7 @@ impl Agent {
         status: StatusReader,
         game: Arc<dyn GameCommands>,
         runtimes: Arc<dyn RuntimeCommands>,
+        updates: Arc<dyn UpdateCommands>,
         settings: &settings::Settings,
         hosts: Hosts,
         build: Build,
@@ -163,6 +168,7 @@ impl Agent {
             status,
             game,
             runtimes,
+            updates,
             gate: Gate::new(settings.token.as_ref()),
             hosts,
             build,

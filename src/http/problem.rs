@@ -76,6 +76,7 @@ codes! {
     OWNS_SERVERS CONFLICT "owns_servers": "This person owns servers", "Give them to somebody else first.";
     KEY_AT_WORK CONFLICT "idempotency_key_at_work": "The first request with this Idempotency-Key is still being answered", "Try again after `retryAfterMs`.";
     OPERATION_IN_PROGRESS CONFLICT "operation_in_progress": "Another operation holds the lock", "Wait until `deadlineAt`, or POST `/stop` or `/kill`.";
+    UPDATE_IN_PROGRESS CONFLICT "update_in_progress": "The agent is being updated, or still on trial after an update", "`GET /agent/update/status` shows how it goes.";
     NOT_RUNNING CONFLICT "not_running": "The server is not running", "POST `/start` first.";
     NO_PREVIOUS CONFLICT "no_previous": "There is no earlier version to go back to", "Activate a version by name; `GET /dev/runtimes` lists what is there.";
     IN_USE CONFLICT "in_use": "Processes use this version", "End the processes that `users` names, or let them end.";
@@ -271,7 +272,7 @@ impl From<Refusal> for Problem {
             Refusal::TooManyOperations { limit } => problem.limit(limit).retry_after(RETRY),
             Refusal::NotCancellable { operation } => problem.operation(operation),
             Refusal::Recovering | Refusal::ShuttingDown => problem.retry_after(RETRY),
-            Refusal::NoConfig | Refusal::NotAGame | Refusal::NotRunning => problem,
+            Refusal::NoConfig | Refusal::NotAGame | Refusal::NotRunning | Refusal::UpdateInProgress => problem,
             Refusal::NotADevContainer | Refusal::NotProvisioned | Refusal::NoSuchSession => problem,
         }
     }

@@ -2,7 +2,9 @@
 use super::{
     agent::{
         Agent, Build,
-        backend::{ConsoleLog, EditorVerb, GameCommands, KeptOutput, Ordered, RuntimeCommands, Verdict},
+        backend::{
+            ConsoleLog, EditorVerb, GameCommands, KeptOutput, Ordered, RuntimeCommands, UpdateCommands, Verdict,
+        },
     },
     hosts::Hosts,
     server::{self, Traffic},
@@ -23,9 +25,10 @@ use crate::{
         operation::{Operation, OperationKind, OperationState},
         phase::State,
         refusal::Refusal,
-        settings::{Secret, Settings},
+        settings::{Secret, Settings, UpdateMode},
         snapshot::{Players, Snapshot},
         time::{BootTime, WallTime},
+        update::{Standing, UpdateState},
     },
 };
 use bytes::Bytes;
@@ -86,7 +89,9 @@ impl Fixture {
         let build = Build { version: "v0.1.0".into(), commit: "abc123".into() };
         let reader = StatusReader::new(status.subscribe());
         let hosts = Hosts::new(settings.allowed_hosts.clone(), []);
-        let face = Agent::new(reader, Arc::new(game), Arc::new(runtimes), &settings, hosts, build).face();
+        let face =
+            Agent::new(reader, Arc::new(game), Arc::new(runtimes), Arc::new(ScriptedUpdates), &settings, hosts, build)
+                .face();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (shutdown, stopped) = oneshot::channel::<()>();
@@ -327,6 +332,36 @@ impl ScriptedRuntimes {
     fn called(&self, what: String) -> BoxFuture<'_, Ordered> {
         self.calls.send(what).unwrap();
         ready(self.verdict.borrow().clone()).boxed()
+    }
+}
+
+/// Nothing newer, and one order at a time: naming a version finds another at work.
+struct ScriptedUpdates;
+
+impl UpdateCommands for ScriptedUpdates {
+    fn standing(&self) -> Standing {
+        Standing {
+            current: "v0.1.0".into(),
+            latest: None,
+            update_available: false,
+            target: None,
+            mode: UpdateMode::Notify,
+            state: UpdateState::Idle,
+            last_check_at: None,
+            last_error: None,
+            failed: Default::default(),
+        }
+    }
+    fn check(&self) -> BoxFuture<'_, Result<Standing, Denied>> {
+        Box::pin(async { Ok(Standing { state: UpdateState::Checking, ..self.standing() }) })
+    }
+    fn update(&self, version: Option<String>) -> BoxFuture<'_, Result<Standing, Denied>> {
+        Box::pin(async move {
+            match version {
+                Some(_) => Err(Denied::Refused(Refusal::UpdateInProgress)),
+                None => Ok(Standing { state: UpdateState::Checking, ..self.standing() }),
+            }
+        })
     }
 }
 

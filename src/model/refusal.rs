@@ -41,6 +41,8 @@ pub enum Refusal {
     TooManyOperations { limit: usize },
     /// It has ended, or can only be ended by other means.
     NotCancellable { operation: OperationId },
+    /// The agent is being updated, or is still on trial after an update.
+    UpdateInProgress,
     /// The agent is still finding out what survived its predecessor.
     Recovering,
     /// The agent is going down.
@@ -69,6 +71,7 @@ impl Refusal {
             Refusal::InUse { .. } => "in_use",
             Refusal::TooManyOperations { .. } => "too_many_operations",
             Refusal::NotCancellable { .. } => "not_cancellable",
+            Refusal::UpdateInProgress => "update_in_progress",
             Refusal::Recovering => "recovering",
             Refusal::ShuttingDown => "shutting_down",
         }
@@ -82,6 +85,7 @@ impl Refusal {
             Refusal::NoConfig | Refusal::NotAGame | Refusal::OperationInProgress { .. } | Refusal::NotRunning => 409,
             Refusal::NotADevContainer | Refusal::NotProvisioned => 409,
             Refusal::NoPrevious { .. } | Refusal::InUse { .. } | Refusal::NotCancellable { .. } => 409,
+            Refusal::UpdateInProgress => 409,
             Refusal::NotInstalled { .. } => 404,
             Refusal::Unusable { .. } => 422,
             Refusal::TooManySessions { .. } | Refusal::TooManyViewers { .. } => 429,

@@ -1,4 +1,8 @@
 //! Every limit, timeout and path an operator may set, as plain values. `config` reads them; `docs/settings.md` lists them.
+mod agent;
+
+pub use agent::{Agent, UpdateMode};
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -36,6 +40,7 @@ pub struct Settings {
     /// Host names accepted in `Host` besides loopback and this machine's own.
     pub allowed_hosts: Vec<String>,
     pub on_agent_stop: OnAgentStop,
+    pub agent: Agent,
     pub restart: Restart,
     pub stop: Stop,
     pub ready: Ready,
@@ -288,6 +293,7 @@ impl Default for Settings {
             allow_unauthenticated: false,
             allowed_hosts: Vec::new(),
             on_agent_stop: OnAgentStop::Auto,
+            agent: Agent::default(),
             restart: Restart {
                 backoff: vec![s(30), s(60), s(120)],
                 reset_after: s(30),

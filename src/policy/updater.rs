@@ -6,8 +6,10 @@
 //!                                                    └──► taken back: previous version, never offered again by itself
 //! ```
 //! Versions are semantic and never reused. Nothing older is taken unless somebody names it.
+mod desk;
 mod trial;
-pub use trial::{Start, begin, on_start, proven, take_back};
+pub use desk::{Answer, Command, Desk, Effect, Fact, Way};
+pub use trial::{Start, begin, gives_way, on_start, proven, reject, take_back};
 
 use crate::model::{
     catalog::{AGENTS, AgentManifest, ArtifactPath, Digest, PLATFORM},

@@ -14,3 +14,4 @@ mod installs;
 mod keeper;
 mod sharing;
 mod support;
+mod update;

@@ -14,6 +14,6 @@ pub use agent::client;
 pub use agent::{Agent, Reply};
 pub use artifacts::{Artifacts, Wrong};
 pub use console::Console;
-pub use leaks::strays;
+pub use leaks::{end_all, strays};
 pub use sandbox::{Sandbox, install};
 pub use waiting::{eventually, eventually_now};

@@ -21,7 +21,7 @@ use crate::{
         plan::Step,
     },
 };
-use catalogs::Catalogs;
+pub use catalogs::Catalogs;
 use futures_util::future::BoxFuture;
 use notes::Notes;
 use std::sync::Arc;
@@ -45,6 +45,11 @@ impl MachineWorkshop {
             catalogs,
             settings,
         })
+    }
+
+    /// What it reads from the artifact server, for others too.
+    pub fn catalogs(&self) -> Arc<Catalogs> {
+        self.catalogs.clone()
     }
 }
 

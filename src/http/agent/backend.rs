@@ -7,6 +7,7 @@ use crate::{
         game_server::{Accepted, Chunk, Console, Denied, RunEnd},
         installer::{self, Installer, Stock, workshop::Available},
         terminal::{Desk, Seat},
+        updater::Updater,
     },
     model::{
         console::{LogRange, News},
@@ -14,6 +15,7 @@ use crate::{
         ids::OperationId,
         install::{Family, Shelf, Wanted},
         snapshot::Players,
+        update::Standing,
     },
 };
 use bytes::Bytes;
@@ -146,6 +148,26 @@ impl RuntimeCommands for Installer {
     }
     fn cancel(&self, operation: OperationId) -> BoxFuture<'_, Ordered> {
         Installer::cancel(self, operation).boxed()
+    }
+}
+
+/// The agent's updates of itself; orders are answered within `limits.command_timeout`, their work goes on behind.
+pub trait UpdateCommands: Send + Sync + 'static {
+    fn standing(&self) -> Standing;
+    fn check(&self) -> BoxFuture<'_, Result<Standing, Denied>>;
+    /// `None`: what the channel promotes.
+    fn update(&self, version: Option<String>) -> BoxFuture<'_, Result<Standing, Denied>>;
+}
+
+impl UpdateCommands for Updater {
+    fn standing(&self) -> Standing {
+        Updater::standing(self)
+    }
+    fn check(&self) -> BoxFuture<'_, Result<Standing, Denied>> {
+        Updater::check(self).boxed()
+    }
+    fn update(&self, version: Option<String>) -> BoxFuture<'_, Result<Standing, Denied>> {
+        Updater::update(self, version).boxed()
     }
 }
 

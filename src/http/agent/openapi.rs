@@ -1,7 +1,7 @@
 //! `/openapi.json`, generated from the handlers.
 use super::{
     Agent, code_server, config, console, crashes, events, game, health, metrics, operations, power, runtimes, status,
-    version,
+    update, version,
 };
 use axum::{Json, extract::State};
 use std::sync::Arc;
@@ -40,6 +40,8 @@ use utoipa::{
         code_server::start,
         code_server::stop,
         code_server::restart,
+        update::update,
+        update::status,
         crashes::list,
         crashes::one,
         game::players,

@@ -45,6 +45,8 @@ const PROMISED: &[(&str, &str)] = &[
     ("POST", "/dev/runtimes/{runtime}/rollback"),
     ("POST", "/dev/runtimes/{runtime}/verify"),
     ("POST", "/dev/runtimes/{runtime}/repair"),
+    ("POST", "/agent/update"),
+    ("GET", "/agent/update/status"),
     ("GET", "/console/stream"),
     ("GET", "/console/log"),
     ("POST", "/console/command"),

@@ -1,6 +1,9 @@
 //! A version on trial: each start is counted before it happens, and the record says what to start instead.
 use crate::model::update::{Trial, UpdateRecord};
 
+/// Versions remembered as failed.
+const MOST_FAILED: usize = 20;
+
 /// What an agent that was just started does, by the record it finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -36,12 +39,28 @@ pub fn on_start(record: &mut UpdateRecord, me: &str, most: u32) -> Start {
 
 /// `me` answered, its actors live and the workload was taken up again.
 pub fn proven(record: &mut UpdateRecord, me: &str) {
-    record.trial = record.trial.take().filter(|trial| trial.version != me);
+    let ended = record.trial.take_if(|trial| trial.version == me).is_some();
+    record.last_error = record.last_error.take().filter(|_| !ended);
 }
 
 /// Ends the trial as failed; what to go back to, if one was going on.
 pub fn take_back(record: &mut UpdateRecord, why: &str) -> Option<String> {
     let trial = record.trial.take()?;
-    record.failed.insert(trial.version, why.to_owned());
+    reject(record, &trial.version, why);
+    record.last_error = Some(format!("version {} was taken back: {why}", trial.version));
     Some(trial.previous)
+}
+
+/// `version` has shown that it does not work here; it is not offered again by itself.
+pub fn reject(record: &mut UpdateRecord, version: &str, why: &str) {
+    while record.failed.len() >= MOST_FAILED {
+        record.failed.pop_first();
+    }
+    record.failed.insert(version.to_owned(), why.to_owned());
+}
+
+/// Must a program of version `me` that lies outside the folder of releases execute the release `current` instead?
+/// Only the one that was updated: another in its place was put there by somebody who wants that one.
+pub fn gives_way(record: &UpdateRecord, me: &str, current: &str) -> bool {
+    record.stands_for.as_deref() == Some(me) && current != me
 }

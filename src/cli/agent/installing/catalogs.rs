@@ -6,7 +6,7 @@ use crate::{
         store::{Durability, Store, StoreError},
     },
     model::{
-        catalog::{Digest, Stamp, paths},
+        catalog::{AgentManifest, Digest, Stamp, paths},
         settings::Settings,
         snapshot::Warning,
     },
@@ -105,6 +105,30 @@ impl Catalogs {
 
     /// The catalog as it is now, and what was wrong with it; `None` if the server has none.
     pub async fn read(&self, sheet: Sheet) -> Result<Option<(Catalog, Vec<Warning>)>, String> {
+        let read = self.believed(sheet.path(), |bytes| parse(sheet, bytes)).await?;
+        Ok(read.map(|(catalog, dirt)| (catalog, warnings(sheet, &dirt))))
+    }
+
+    /// The manifest of the agent's own releases, believed by the same rules.
+    pub async fn agent_manifest(&self) -> Result<AgentManifest, String> {
+        let parse = |bytes: &[u8]| {
+            let reading = read::agent_manifest(bytes).map_err(|e| e.to_string())?;
+            let stamp = reading.catalog.stamp;
+            Ok((reading.catalog, stamp, reading.warnings))
+        };
+        let (manifest, dirt) = self.believed(paths::AGENT_MANIFEST, parse).await?.ok_or_else(|| {
+            let url = self.settings.artifacts_url.as_deref().unwrap_or_default();
+            format!("asking for {url}/{}: is not there (404); no agent was published", paths::AGENT_MANIFEST)
+        })?;
+        dirt.iter().for_each(|one| tracing::warn!(%one, "an entry of the agent's manifest was skipped"));
+        Ok(manifest)
+    }
+
+    async fn believed<T>(
+        &self,
+        path: &str,
+        parse: impl Fn(&[u8]) -> Result<(T, Stamp, Vec<Dirt>), String>,
+    ) -> Result<Option<(T, Vec<Dirt>)>, String> {
         let server = self.server.ready().await?;
         let mut remembered = self.remembered.lock().await;
         let known = match &mut *remembered {
@@ -112,15 +136,15 @@ impl Catalogs {
             unread => unread.insert(self.load().await?),
         };
         let keys = self.keys(&server, known).await?;
-        let Some(document) = server.document(sheet.path(), MOST_BYTES).await.map_err(|e| e.to_string())? else {
+        let Some(document) = server.document(path, MOST_BYTES).await.map_err(|e| e.to_string())? else {
             return Ok(None);
         };
         let about = |why: String| format!("reading {}: {why}", document.url);
-        self.check_signature(&server, sheet.path(), &document.bytes, &keys).await.map_err(about)?;
-        let (catalog, stamp, dirt) = parse(sheet, &document.bytes).map_err(about)?;
-        let address = format!("{} {}", self.settings.artifacts_url.as_deref().unwrap_or_default(), sheet.path());
+        self.check_signature(&server, path, &document.bytes, &keys).await.map_err(about)?;
+        let (catalog, stamp, dirt) = parse(&document.bytes).map_err(about)?;
+        let address = format!("{} {}", self.settings.artifacts_url.as_deref().unwrap_or_default(), path);
         self.believe(known, address, Believed::of(stamp, digest(&document.bytes))).await.map_err(about)?;
-        Ok(Some((catalog, warnings(sheet, &dirt))))
+        Ok(Some((catalog, dirt)))
     }
 
     /// A catalog older than the last one may bring back a version with a known hole.

@@ -1,0 +1,224 @@
+//! Twin of the UpdaterActor: what it does next, given what it was asked and what it has heard.
+//!
+//! ```text
+//!  idle ──order, timer──► checking ──nothing to take──► idle
+//!                            │ Update(candidate)
+//!                            ▼
+//!                        preparing ──► waiting ──► switching ──► (another program)
+//!                            └──────────┴─────────────┴─failed─► idle, with the reason
+//! ```
+use super::{Candidate, Offer, asked_for, offered};
+use crate::model::{
+    catalog::AgentManifest,
+    settings::UpdateMode,
+    time::WallTime,
+    update::{Standing, UpdateRecord, UpdateState},
+};
+
+/// By what it goes; never changes within a life.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// Semantic, without `v`.
+    pub running: String,
+    pub mode: UpdateMode,
+    pub channel: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Look only.
+    Check,
+    /// Take what the channel promotes, or this version.
+    Take(Option<String>),
+    /// The timer.
+    Tick,
+}
+
+/// To who gave a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Accepted,
+    /// Something is going on already.
+    Busy,
+}
+
+#[derive(Clone, Debug)]
+pub enum Fact {
+    /// What earlier lives left; may come again.
+    Recalled(Result<UpdateRecord, String>),
+    Looked(Result<AgentManifest, String>, WallTime),
+    /// Fetched, verified, kept, and it runs by itself. `Err(why, true)`: the program itself is at fault.
+    Prepared(Result<(), (String, bool)>),
+    /// Nothing else is going on any more.
+    Quiet(Result<(), String>),
+    /// Recorded, and `current` names it. A success is heard only if the program could not be executed.
+    Switched(Result<(), String>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    Look,
+    Prepare(Candidate),
+    /// Store that this version failed.
+    Reject {
+        version: String,
+        why: String,
+    },
+    AwaitQuiet,
+    /// Store the trial, point `current` at it, and let it be executed.
+    Switch(String),
+}
+
+/// All it remembers.
+pub struct Desk {
+    way: Way,
+    /// `None`: not read yet.
+    record: Option<UpdateRecord>,
+    goal: Option<Command>,
+    target: Option<String>,
+    state: UpdateState,
+    latest: Option<String>,
+    available: bool,
+    checked: Option<WallTime>,
+    error: Option<String>,
+}
+
+impl Desk {
+    pub fn new(way: Way) -> Desk {
+        Desk {
+            way,
+            record: None,
+            goal: None,
+            target: None,
+            state: UpdateState::Idle,
+            latest: None,
+            available: false,
+            checked: None,
+            error: None,
+        }
+    }
+
+    pub fn on_command(&mut self, command: Command) -> (Answer, Vec<Effect>) {
+        if self.shown_state() != UpdateState::Idle {
+            return (Answer::Busy, Vec::new());
+        }
+        let goal = match (command, self.way.mode) {
+            (Command::Tick, UpdateMode::Off) => return (Answer::Accepted, Vec::new()),
+            (Command::Tick, UpdateMode::Notify) => Command::Check,
+            (Command::Tick, UpdateMode::Auto) => Command::Take(None),
+            (command, _) => command,
+        };
+        self.goal = Some(goal);
+        self.state = UpdateState::Checking;
+        (Answer::Accepted, vec![Effect::Look])
+    }
+
+    pub fn on_fact(&mut self, fact: Fact) -> Vec<Effect> {
+        match fact {
+            Fact::Recalled(record) => self.on_record(record),
+            Fact::Looked(Ok(manifest), at) => self.on_manifest(&manifest, at),
+            Fact::Looked(Err(why), _) => self.fail(why),
+            Fact::Prepared(Ok(())) => {
+                self.state = UpdateState::Waiting;
+                vec![Effect::AwaitQuiet]
+            }
+            Fact::Prepared(Err((why, programs_fault))) => self.on_unfit(why, programs_fault),
+            Fact::Quiet(Ok(())) => self.switch(),
+            Fact::Switched(Ok(())) => Vec::new(),
+            Fact::Quiet(Err(why)) | Fact::Switched(Err(why)) => self.fail(why),
+        }
+    }
+
+    fn on_record(&mut self, record: Result<UpdateRecord, String>) -> Vec<Effect> {
+        if let Err(why) = &record {
+            self.error = Some(format!("what is remembered of updates cannot be read: {why}"));
+        }
+        self.record = Some(record.unwrap_or_default());
+        Vec::new()
+    }
+
+    fn on_manifest(&mut self, manifest: &AgentManifest, at: WallTime) -> Vec<Effect> {
+        self.checked = Some(at);
+        let record = self.record.clone().unwrap_or_default();
+        let offer = offered(manifest, &self.way.channel, &self.way.running, &record);
+        self.note(&offer);
+        let taken = match self.goal.take() {
+            Some(Command::Take(Some(version))) => asked_for(manifest, &version, &self.way.running),
+            Some(Command::Take(None)) => offer,
+            Some(Command::Check | Command::Tick) | None => offer.map(|_| Offer::UpToDate),
+        };
+        match taken {
+            Ok(Offer::Update(candidate)) => {
+                self.target = Some(candidate.version.clone());
+                self.state = UpdateState::Preparing;
+                vec![Effect::Prepare(candidate)]
+            }
+            Ok(Offer::UpToDate | Offer::Held { .. }) => {
+                self.error = None;
+                self.rest()
+            }
+            Err(unusable) => self.fail(unusable.to_string()),
+        }
+    }
+
+    fn note(&mut self, offer: &Result<Offer, super::Unusable>) {
+        (self.latest, self.available) = match offer {
+            Ok(Offer::Update(candidate)) => (Some(candidate.version.clone()), true),
+            Ok(Offer::Held { version, .. }) => (Some(version.clone()), false),
+            Ok(Offer::UpToDate) => (Some(self.way.running.clone()), false),
+            Err(_) => (None, false),
+        };
+    }
+
+    /// What is wrong with the program itself will be so the next time too; a server that is down comes back.
+    fn on_unfit(&mut self, why: String, programs_fault: bool) -> Vec<Effect> {
+        let reject = self.target.clone().filter(|_| programs_fault);
+        self.available &= reject.is_none() || reject != self.latest;
+        self.fail(why.clone());
+        reject.map(|version| Effect::Reject { version, why }).into_iter().collect()
+    }
+
+    fn switch(&mut self) -> Vec<Effect> {
+        let Some(version) = self.target.clone() else { return self.rest() };
+        self.state = UpdateState::Switching;
+        vec![Effect::Switch(version)]
+    }
+
+    fn fail(&mut self, why: String) -> Vec<Effect> {
+        self.error = Some(why);
+        self.rest()
+    }
+
+    fn rest(&mut self) -> Vec<Effect> {
+        (self.state, self.target, self.goal) = (UpdateState::Idle, None, None);
+        Vec::new()
+    }
+
+    /// Until the record is read, this program may be on trial.
+    fn shown_state(&self) -> UpdateState {
+        match &self.record {
+            Some(record) if record.trial.is_none() => self.state,
+            Some(_) | None => UpdateState::OnTrial,
+        }
+    }
+
+    /// For everybody who asks.
+    pub fn standing(&self) -> Standing {
+        let named = |version: &String| format!("v{version}");
+        let record = self.record.clone().unwrap_or_default();
+        Standing {
+            current: named(&self.way.running),
+            latest: self.latest.as_ref().map(named),
+            update_available: self.available,
+            target: self.target.as_ref().map(named),
+            mode: self.way.mode,
+            state: self.shown_state(),
+            last_check_at: self.checked,
+            last_error: self.error.clone().or(record.last_error),
+            failed: record.failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
