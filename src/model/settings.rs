@@ -1,13 +1,11 @@
 //! Every limit, timeout and path an operator may set, as plain values. `config` reads them; `docs/settings.md` lists them.
 mod agent;
+mod codeserver;
 
 pub use agent::{Agent, UpdateMode};
+pub use codeserver::Codeserver;
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// What SIGTERM to the agent means for the workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,20 +138,6 @@ pub struct Dev {
     pub max_processes: u32,
     /// Files and folders of the workspace whose owner is looked at.
     pub repair_entries: usize,
-}
-
-/// The editor of a dev container.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Codeserver {
-    pub port: u16,
-    /// Address it listens on; loopback answers on it, too.
-    pub bind: IpAddr,
-    /// Start deadline: until `/healthz` answers.
-    pub ready_within: Duration,
-    /// During the set-up: how long it must stay up before it counts.
-    pub settle: Duration,
-    /// What `/absproxy/<port>/` tells the program behind it; `{vmid}` is filled in.
-    pub abs_proxy_base_path: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -323,13 +307,7 @@ impl Default for Settings {
             },
             terminal: Terminal { linger: s(60), max_sessions: 16, scrollback_bytes: 1 << 20, columns: 80, rows: 24 },
             dev: Dev { provision_within: s(1800), max_processes: 4096, repair_entries: 2_000_000 },
-            codeserver: Codeserver {
-                port: 8080,
-                bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-                ready_within: s(60),
-                settle: s(2),
-                abs_proxy_base_path: None,
-            },
+            codeserver: Codeserver::default(),
             game: Game {
                 user: "game".into(),
                 max_processes: 4096,

@@ -14,7 +14,6 @@ use crate::{
     policy::status::{GamePart, Identity},
 };
 use std::sync::Mutex;
-use tokio::time::sleep;
 
 struct Still;
 
@@ -30,6 +29,11 @@ impl Gauges for Still {
     }
 }
 
+/// Virtual time passes: every test here has `start_paused`, so this is arithmetic.
+async fn elapse(time: Duration) {
+    assert!(tokio::time::timeout(time, std::future::pending::<()>()).await.is_err());
+}
+
 /// What fails, and what was asked.
 #[derive(Default)]
 struct Scripted {
@@ -43,7 +47,7 @@ impl Scripted {
         self.calls.lock().unwrap().push(verb.to_owned());
         let fails = self.fails == Some(verb);
         Box::pin(async move {
-            sleep(Duration::from_millis(10)).await;
+            elapse(Duration::from_millis(10)).await;
             if fails { Err(format!("{verb} injected")) } else { Ok(()) }
         })
     }
@@ -115,7 +119,7 @@ async fn the_whole_way_and_one_at_a_time() {
     assert_eq!(updater.update(None).await.unwrap().state, UpdateState::Checking);
     assert_eq!(updater.check().await, Err(Denied::Refused(Refusal::UpdateInProgress)));
     assert_eq!(until(&updater, UpdateState::Switching).await.target.as_deref(), Some("v1.1.0"));
-    sleep(Duration::from_secs(1)).await;
+    elapse(Duration::from_secs(1)).await;
     assert_eq!(*calls.lock().unwrap(), ["manifest", "prepare", "switch"]);
 }
 
@@ -127,7 +131,7 @@ async fn every_failure_is_told_and_nothing_is_switched_after_it() {
         updater.update(None).await.unwrap();
         let standing = until(&updater, UpdateState::Idle).await;
         assert_eq!(standing.last_error, Some(format!("{fails} injected")));
-        sleep(Duration::from_secs(1)).await;
+        elapse(Duration::from_secs(1)).await;
         assert_eq!(*calls.lock().unwrap(), expected);
         let shown = status.reader().current().snapshot.warnings.clone();
         assert!(shown.iter().any(|warning| warning.code == "update_failed"), "{shown:?}");
@@ -143,7 +147,7 @@ async fn the_timer_does_what_the_mode_says() {
     ];
     for (mode, expected) in table {
         let (calls, updater, status, _root) = up(mode, None).await;
-        sleep(FIRST_LOOK * 2).await;
+        elapse(FIRST_LOOK * 2).await;
         assert_eq!(*calls.lock().unwrap(), expected, "{mode:?}");
         let shown = status.reader().current().snapshot.warnings.clone();
         let told = shown.iter().any(|warning| warning.code == "update_available");

@@ -1,3 +1,4 @@
+//! What the editor is started with, which processes are it, which ports no browser opens, and its config file.
 use super::*;
 use proptest::prelude::*;
 

@@ -100,7 +100,7 @@ impl Target {
             Target::Addon(id) => format!("addons/{id}/{id}-{version}-linux-amd64.{ending}"),
             Target::GameJava => format!("java/{version}/OpenJDK{version}.{ending}"),
             // A jar is a .zip by its contents, and lies where servers and installers always lie.
-            Target::Variant { game, variant } if matches!(ending, "zip" | "") => {
+            Target::Variant { game, variant } if matches!(ending, "zip" | "jar" | "") => {
                 return catalog::paths::game(game, variant, version).into_iter().next();
             }
             Target::Variant { game, variant } => format!("{game}/{variant}/{version}/{game}-{version}.{ending}"),
