@@ -176,11 +176,11 @@ async fn what_hinders_it_is_told_with_a_cure_and_mended_where_that_can_be_done()
     let file = rig.home().join(".config/code-server/config.yaml");
     fs::write(&file, "auth: none\nproxy-domain:\n").unwrap();
     agent.post("/dev/codeserver/restart").await;
-    agent.until("mended", SOON, |s| up(s)).await;
+    agent.until("mended", SOON, up).await;
     assert_eq!(fs::read_to_string(&file).unwrap(), "auth: none\n");
     fs::write(&file, "}{ nothing\n").unwrap();
     agent.post("/dev/codeserver/restart").await;
-    agent.until("set aside", SOON, |s| up(s)).await;
+    agent.until("set aside", SOON, up).await;
     assert_eq!(fs::read_to_string(file.with_extension("yaml.broken")).unwrap(), "}{ nothing\n");
 
     // The tree is damaged: down, with the cure, and the same configuration repairs it.
