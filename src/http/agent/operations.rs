@@ -9,8 +9,17 @@ use axum::{
     extract::{Path, State},
 };
 use serde::Serialize;
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::time::{Instant, timeout_at};
 use utoipa::ToSchema;
+
+/// An id younger than this may be of an operation that the status is about to show.
+const FRESH: Duration = Duration::from_secs(10);
+/// How long a question for one may wait.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(1);
 
 #[derive(Serialize, ToSchema)]
 pub struct Operations {
@@ -26,7 +35,30 @@ pub async fn list(State(agent): State<Arc<Agent>>) -> Json<Operations> {
 
 #[utoipa::path(get, path = "/operations/{id}", tag = "agent", params(("id" = String, Path,)), responses((status = 200, body = Operation), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub async fn one(State(agent): State<Arc<Agent>>, Path(id): Path<String>) -> Result<Json<Operation>, Problem> {
-    let published = agent.status.current();
-    let found = published.operations.iter().find(|operation| operation.id.0 == id);
-    found.cloned().map(Json).ok_or(Code::NO_SUCH_OPERATION.into())
+    let mut reader = agent.status.clone();
+    let mut published = reader.current();
+    let until = Instant::now() + PUBLISHED_WITHIN;
+    loop {
+        if let Some(found) = published.operations.iter().find(|operation| operation.id.0 == id) {
+            return Ok(Json(found.clone()));
+        }
+        if !is_fresh(&id) {
+            return Err(Code::NO_SUCH_OPERATION.into());
+        }
+        let revision = published.snapshot.revision.0;
+        let newer = timeout_at(until, reader.past(revision));
+        published = match newer.await {
+            Ok(newer) if newer.snapshot.revision.0 > revision => newer,
+            // Unknown, and nobody will publish it any more.
+            Ok(_) | Err(_) => return Err(Code::NO_SUCH_OPERATION.into()),
+        };
+    }
+}
+
+/// Who was just told of an operation may ask before the status that shows it is out. Ids are UUIDv7: they tell their age.
+fn is_fresh(id: &str) -> bool {
+    let made = uuid::Uuid::parse_str(id).ok().and_then(|id| id.get_timestamp());
+    let Some((seconds, nanos)) = made.map(|made| made.to_unix()) else { return false };
+    let made = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
+    made.elapsed().is_ok_and(|age| age < FRESH)
 }
