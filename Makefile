@@ -47,6 +47,7 @@ $(DENY):
 realparts: ## real game servers, a real player and real runtimes, kept in $ZLH_REALPARTS; a JDK and curl where they are missing
 	command -v javac >/dev/null || tests/real/apt-install.sh openjdk-17-jdk-headless
 	command -v curl >/dev/null || tests/real/apt-install.sh curl
+	command -v npm >/dev/null || tests/real/apt-install.sh npm
 	tests/real/apt-install.sh zsh fish
 	tests/real/apt-install.sh postgresql
 	tests/real/make-games.sh
