@@ -11,14 +11,16 @@ mod download;
 mod error;
 mod file;
 mod head;
+mod persist;
 mod source;
 
 pub use cache::{Cache, Trimmed};
 pub use document::Document;
 pub use error::{Fault, FetchError, FetchStep};
 pub use file::{FetchedFile, sweep};
+pub(super) use persist::{Origins, Trouble, persist};
 pub use source::Received;
-pub(super) use source::{Source, Stale};
+pub(super) use source::Source;
 
 use crate::model::{catalog::Digest, settings::Install};
 use std::sync::Arc;

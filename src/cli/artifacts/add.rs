@@ -100,6 +100,14 @@ pub fn publish(desk: &Desk, offer: Offer<'_>) -> Result<(), Failure> {
     told(desk, target, promote, &release, done != Change::Unchanged)
 }
 
+/// What is published already and was found to be as it should be: at most its channel moves.
+pub fn again(desk: &Desk, target: &Target, release: &Release, promote: Option<&str>) -> Result<(), Failure> {
+    if let Some(channel) = promote {
+        desk.edit(target.document(), |book, now| edit::promote(book, target, &release.version, channel, now))?;
+    }
+    told(desk, target, promote, release, false)
+}
+
 fn told(desk: &Desk, target: &Target, channel: Option<&str>, release: &Release, changed: bool) -> Result<(), Failure> {
     let what = if changed { "published" } else { "was published already" };
     let now = channel.map(|channel| format!(", {channel} now")).unwrap_or_default();
