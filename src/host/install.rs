@@ -132,7 +132,7 @@ fn attempt(job: &Job, only: Option<&HashSet<String>>, fresh: bool, origins: &Ori
 }
 
 fn attempt_from(job: &Job, only: Option<&HashSet<String>>, source: &Source) -> Result<Staged, InstallError> {
-    let staging = Staging::beside(job.target).map_err(disk(job.target))?;
+    let staging = Staging::beside(job.target).map_err(|e| told(job, disk(job.target)(e)))?;
     failpoint::reach("install.staging");
     let install = job.server.install();
     let levels = if let Strip::Levels(levels) = job.strip { levels } else { 0 };
@@ -196,7 +196,7 @@ fn whole_file(
 /// Says which archive; failures of the transfer say it themselves.
 fn told(job: &Job, error: InstallError) -> InstallError {
     match error {
-        InstallError::Refused(_) | InstallError::Damaged(_) => {
+        InstallError::Refused(_) | InstallError::Damaged(_) | InstallError::Disk { .. } => {
             InstallError::Unpack { archive: job.artifact.shown(), source: Box::new(error) }
         }
         InstallError::Fetch(FetchError { fault: Fault::Cancelled, .. }) => InstallError::Cancelled,

@@ -127,7 +127,10 @@ fn told(desk: &Desk, target: &Target, channel: Option<&str>, release: &Release, 
 fn judged(offer: &Offer<'_>) -> Result<(Release, ArtifactPath), Failure> {
     let Offer { target, version, incoming, .. } = offer;
     crate::model::catalog::version(version).map_err(|e| Failure::Usage(e.to_string()))?;
-    let unreadable = |e: io::Error| answer(format!("{target} {version}: the file is damaged: {e}"));
+    let unreadable = |e: io::Error| match e.kind() {
+        io::ErrorKind::Unsupported => answer(format!("{target} {version}: {e}")),
+        _ => answer(format!("{target} {version}: the file is damaged: {e}")),
+    };
     let packing = Packing::of(&mut incoming.reopen().map_err(unreadable)?).map_err(unreadable)?;
     let path = target.place(version, packing.ending()).ok_or_else(|| answer("no place for it in the folder"))?;
     let entries = || archive::entries(incoming.reopen()?, packing);

@@ -5,7 +5,7 @@ use crate::{
         catalog::{Digest, STABLE},
         time::WallTime,
     },
-    policy::publish::target::Target,
+    policy::{catalog::signature::PublicKey, publish::target::Target},
 };
 use clap::{Args, Subcommand};
 use std::{net::SocketAddr, path::PathBuf};
@@ -50,6 +50,14 @@ pub enum ArtifactsVerb {
     Verify,
     /// Sign the catalogs with --key
     Sign,
+    /// Say, signed with --key, which keys agents shall trust from now on (in _keys.json)
+    Trust {
+        /// Public key that is trusted too, as keygen printed it
+        new: Vec<PublicKey>,
+        /// Id or public key of one that is trusted no longer; may be repeated
+        #[arg(long, value_name = "KEY")]
+        revoke: Vec<String>,
+    },
     /// Make a secret key; prints the public one, which goes into the agents' trusted_keys
     Keygen {
         /// New file, outside the folder that is served

@@ -43,11 +43,17 @@ impl Rig {
     }
 
     pub fn write_catalog(&mut self) {
+        self.write(json!([{"id": "node", "versions": self.versions}, {"id": 7}]));
+    }
+
+    /// Without the entry that nobody can read, which a publisher would not touch.
+    pub fn write_clean_catalog(&mut self) {
+        self.write(json!([{"id": "node", "versions": self.versions}]));
+    }
+
+    fn write(&mut self, runtimes: Value) {
         self.serial += 1;
-        let catalog = json!({
-            "serial": self.serial,
-            "runtimes": [{"id": "node", "versions": self.versions}, {"id": 7}],
-        });
+        let catalog = json!({"serial": self.serial, "runtimes": runtimes});
         self.artifacts.put("devcontainer/_catalog.json", catalog.to_string().as_bytes());
     }
 
@@ -124,9 +130,18 @@ pub fn archive(version: &str, more: &[(String, Vec<u8>)]) -> Vec<u8> {
     archive_of(version, &format!("echo v{version}"), more)
 }
 
+/// The same, and quick to make however large it is.
+pub fn stored(version: &str, more: &[(String, Vec<u8>)]) -> Vec<u8> {
+    packed(version, &format!("echo v{version}"), more, Compression::none())
+}
+
 /// With a node that does this.
 pub fn archive_of(version: &str, does: &str, more: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    packed(version, does, more, Compression::fast())
+}
+
+fn packed(version: &str, does: &str, more: &[(String, Vec<u8>)], level: Compression) -> Vec<u8> {
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), level));
     let top = format!("node-v{version}-linux-x64");
     let script = format!("#!/bin/sh\n{does}\n");
     add(&mut tar, &format!("{top}/bin/node"), script.as_bytes(), 0o755);
