@@ -92,3 +92,52 @@ pub(in crate::host) fn persist<T, E: std::fmt::Display>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    const ALL: [&str; 3] = ["http://a/", "http://b/", "http://c/"];
+
+    fn artifact() -> Artifact {
+        let urls = ALL.map(|url| url.parse().unwrap()).to_vec();
+        Artifact { urls, digest: None, size: None }
+    }
+
+    /// Whom each attempt asks (`abc`, `!` if it must take nothing from disk), when the first that is asked gives bytes
+    /// and all fail so.
+    fn attempts(trouble: Trouble, disk: bool) -> (Vec<String>, usize) {
+        let seen = RefCell::new(Vec::new());
+        let attempt = |artifact: &Artifact, fresh: bool, origins: &Origins| -> Result<(), &'static str> {
+            let asked: String = artifact.urls.iter().map(|url| url.host_str().unwrap()).collect();
+            seen.borrow_mut().push(format!("{asked}{}", if fresh { "!" } else { "" }));
+            if disk && !fresh {
+                origins.note_disk();
+            }
+            origins.note(&artifact.urls[0]);
+            Err("no")
+        };
+        let failures = persist(&artifact(), attempt, |_| trouble).unwrap_err().len();
+        (seen.into_inner(), failures)
+    }
+
+    #[test]
+    fn what_is_tried_again_and_where() {
+        let table: [(Trouble, bool, &[&str], usize); 6] = [
+            (Trouble::Local, true, &["abc"], 1),
+            (Trouble::Transfer, false, &["abc"], 1),
+            (Trouble::Transfer, true, &["abc", "abc!"], 1),
+            (Trouble::Content, false, &["abc", "bc!", "c!"], 3),
+            (Trouble::Content, true, &["abc", "abc!", "bc!", "c!"], 3),
+            (Trouble::Changed, false, &["abc", "abc!", "bc!", "c!"], 3),
+        ];
+        for (trouble, disk, tried, failures) in table {
+            assert_eq!(
+                attempts(trouble, disk),
+                (tried.iter().map(ToString::to_string).collect(), failures),
+                "{trouble:?}"
+            );
+        }
+    }
+}

@@ -39,7 +39,7 @@ async fn whatever_the_server_does_the_old_version_stays_and_the_error_says_what_
     }
     // The same where no catalog says how long it is: the connection tells, or the hash.
     rig.claim("22", "size", json!(null));
-    for (wrong, said) in [(Wrong::Longer(7), "ended after"), (Wrong::Shorter(7), "damaged")] {
+    for (wrong, said) in [(Wrong::Longer(7), "ended after"), (Wrong::Shorter(7), "ends too early")] {
         rig.artifacts.spoil(path, Some(wrong));
         let why = outcome(&install(&agent, "22").await).unwrap_err();
         assert!(why.contains(said) && why.contains(&rig.artifacts.url()), "{wrong:?}: {why}");

@@ -82,8 +82,8 @@ async fn where_all_fail_each_is_named_with_what_was_wrong_there() {
     let urls = [rig.artifacts.url(), second.url(), third.url()].map(|url| format!("{url}/{FILE}"));
     let table = [
         ([Wrong::Status(503), Wrong::Page, Wrong::Cut(99)], ["answered 503", "web page", "ended after"]),
-        ([Wrong::Flip(200_000); 3], ["damaged", "damaged", "damaged"]),
-        ([Wrong::Page, Wrong::Flip(200_000), Wrong::Elsewhere], ["web page", "damaged", "redirects to"]),
+        ([Wrong::Flip(200_000); 3], ["publish it again"; 3]),
+        ([Wrong::Page, Wrong::Flip(200_000), Wrong::Elsewhere], ["web page", "publish it again", "redirects to"]),
     ];
     for (wrong, said) in table {
         for (server, wrong) in [&rig.artifacts, &second, &third].into_iter().zip(wrong) {

@@ -90,29 +90,32 @@ async fn a_signed_statement_replaces_the_key_and_revokes_the_old_one() {
     let first = ["_keys.json", "_keys.json.sig"].map(|name| fs::read(rig.artifacts.root().join(name)).unwrap());
     let said = publisher(&rig, &["trust", "--revoke", &old_key, "--key", &old, "--key", &new]);
     assert!(said.contains("no longer"), "{said}");
-    assert_eq!(outcome(&install(&agent, "22").await), Ok(()));
+    let publish = |rig: &mut Rig, version: &str, key: &str| {
+        rig.publish(version, &node(version));
+        rig.write_clean_catalog();
+        publisher(rig, &["sign", "--key", key]);
+    };
+    publish(&mut rig, "24", &new);
+    assert_eq!(outcome(&install(&agent, "24").await), Ok(()));
     agent.finish().await;
 
     // Remembered in the next life, and what the revoked key signs counts no more, even with the old statement.
     let agent = rig.agent(&["--set", &trusted]);
-    rig.publish("24", &node("24"));
-    rig.write_clean_catalog();
-    publisher(&rig, &["sign", "--key", &old]);
+    publish(&mut rig, "26", &old);
     for (name, bytes) in ["_keys.json", "_keys.json.sig"].into_iter().zip(&first) {
         rig.artifacts.put(name, bytes);
     }
-    let why = outcome(&install(&agent, "24").await).unwrap_err();
+    let why = outcome(&install(&agent, "26").await).unwrap_err();
     assert!(why.contains("none of these is in trusted_keys"), "{why}");
     publisher(&rig, &["sign", "--key", &new]);
-    assert_eq!(outcome(&install(&agent, "24").await), Ok(()));
+    assert_eq!(outcome(&install(&agent, "26").await), Ok(()));
 
     // An older catalog brings back what is gone from it, whoever signed it.
     rig.serial = 0;
-    rig.write_clean_catalog();
-    publisher(&rig, &["sign", "--key", &new]);
-    let why = outcome(&install(&agent, "20").await).unwrap_err();
+    publish(&mut rig, "28", &new);
+    let why = outcome(&install(&agent, "28").await).unwrap_err();
     assert!(why.contains("this is an older catalog"), "{why}");
-    assert_eq!(rig.runs(), "v24");
+    assert_eq!(rig.runs(), "v26");
     agent.finish().await;
 }
 
