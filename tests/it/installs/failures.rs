@@ -39,7 +39,7 @@ async fn whatever_the_server_does_the_old_version_stays_and_the_error_says_what_
     }
     // The same where no catalog says how long it is: the connection tells, or the hash.
     rig.claim("22", "size", json!(null));
-    for (wrong, said) in [(Wrong::Longer(7), "ended after"), (Wrong::Shorter(7), "ends too early")] {
+    for (wrong, said) in [(Wrong::Shorter(7), "was promised"), (Wrong::Longer(7), "ended after")] {
         rig.artifacts.spoil(path, Some(wrong));
         let why = outcome(&install(&agent, "22").await).unwrap_err();
         assert!(why.contains(said) && why.contains(&rig.artifacts.url()), "{wrong:?}: {why}");
@@ -82,9 +82,8 @@ async fn a_certificate_that_is_no_good_is_told_and_the_old_version_stays() {
             Err(_) => out.write_all(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"),
         });
         let trusted = format!("install.ca_file={}", ca.display());
-        let mut flags = vec!["--artifacts-url", &web.url];
-        flags.extend(known.then_some(["--set", &trusted]).into_iter().flatten());
-        let agent = rig.agent(&flags);
+        let flags = ["--set", &trusted];
+        let agent = rig.agent_of(&web.url, if known { &flags } else { &[] });
         let done = outcome(&install(&agent, "22").await);
         if said.is_empty() {
             assert_eq!((done, rig.runs().as_str()), (Ok(()), "v22"), "with a good one it works");

@@ -58,15 +58,17 @@ impl Rig {
     }
 
     pub fn agent(&self, flags: &[&str]) -> Agent {
-        self.sandbox.agent(&self.flags(flags).iter().map(String::as_str).collect::<Vec<_>>())
+        self.agent_of(&self.artifacts.url(), flags)
+    }
+
+    /// With another artifact server.
+    pub fn agent_of(&self, url: &str, flags: &[&str]) -> Agent {
+        self.sandbox.agent(&flags_of(url, flags).iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// Quick about faults that pass: a test has no minute for each.
     pub fn flags(&self, more: &[&str]) -> Vec<String> {
-        let url = self.artifacts.url();
-        let usual = ["--artifacts-url", &url, "--set", "install.backoff=10ms,20ms", "--set", "install.stall=500ms"];
-        let quick = ["--set", "install.connect_timeout=2s", "--set", "install.tries=1000"];
-        usual.iter().chain(&quick).chain(more).map(|word| (*word).to_owned()).collect()
+        flags_of(&self.artifacts.url(), more)
     }
 
     pub fn place(&self, version: &str) -> PathBuf {
@@ -90,6 +92,12 @@ impl Rig {
         let left = |name: &str| fs::read_dir(self.place(name)).map(|d| d.count()).unwrap_or(0);
         left(".zlh-staging") == 0
     }
+}
+
+fn flags_of(url: &str, more: &[&str]) -> Vec<String> {
+    let usual = ["--artifacts-url", url, "--set", "install.backoff=10ms,20ms", "--set", "install.stall=500ms"];
+    let quick = ["--set", "install.connect_timeout=2s", "--set", "install.tries=1000"];
+    usual.iter().chain(&quick).chain(more).map(|word| (*word).to_owned()).collect()
 }
 
 /// An order that was accepted, followed to its end.
