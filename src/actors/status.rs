@@ -20,7 +20,10 @@ use crate::{
     },
     policy::{
         installer::InstallPart,
-        status::{DevPart, Finding, GamePart, Identity, Parts, all_operations, findings, fold, revise, says_the_same},
+        status::{
+            DevPart, Finding, GamePart, Identity, Parts, UpdatePart, all_operations, findings, fold, revise,
+            says_the_same,
+        },
     },
 };
 use bytes::Bytes;
@@ -102,7 +105,7 @@ struct Shared {
     code_server: watch::Sender<GamePart>,
     dev: watch::Sender<DevPart>,
     install: watch::Sender<InstallPart>,
-    update: watch::Sender<Vec<Warning>>,
+    update: watch::Sender<UpdatePart>,
     published: watch::Sender<Arc<Published>>,
 }
 
@@ -154,8 +157,8 @@ impl Status {
     }
 
     /// As [`Status::publish_game`], for what is to be said of the agent's updates.
-    pub fn publish_update(&self, warnings: Vec<Warning>) {
-        let news = |said: &mut Vec<Warning>| std::mem::replace(said, warnings.clone()) != warnings;
+    pub fn publish_update(&self, part: UpdatePart) {
+        let news = |said: &mut UpdatePart| std::mem::replace(said, part.clone()) != part;
         if self.shared.update.send_if_modified(news) {
             self.slot.cast(Message::Changed);
         }
@@ -204,7 +207,8 @@ impl Actor for StatusAggregator {
         let usage = self.shared.published.borrow().snapshot.usage.clone();
         let code_server = self.shared.code_server.borrow().clone();
         let identity = self.shared.identity.clone();
-        let parts = Parts { identity, game, code_server, dev, install, usage, machine: Vec::new() };
+        let (machine, update) = (Vec::new(), self.shared.update.borrow().clone());
+        let parts = Parts { identity, game, code_server, dev, install, update, usage, machine };
         Ok(State { parts, tasks: JoinSet::new() })
     }
 
@@ -227,7 +231,7 @@ impl Actor for StatusAggregator {
             Message::Panic => panic!("injected"),
         }
         state.parts.machine = self.shared.gauges.warnings();
-        state.parts.machine.extend(self.shared.update.borrow().iter().cloned());
+        state.parts.update = self.shared.update.borrow().clone();
         self.publish(state)
     }
 }

@@ -1,5 +1,6 @@
 //! Every limit, timeout and path an operator may set, as plain values. `config` reads them; `docs/settings.md` lists them.
 mod agent;
+pub mod artifacts;
 mod codeserver;
 
 pub use agent::{Agent, UpdateMode};

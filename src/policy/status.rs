@@ -35,9 +35,18 @@ pub struct Parts {
     pub code_server: GamePart,
     pub dev: DevPart,
     pub install: InstallPart,
+    pub update: UpdatePart,
     pub usage: Usage,
     /// What the machine cannot give.
     pub machine: Vec<Warning>,
+}
+
+/// What the UpdaterActor says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdatePart {
+    pub warnings: Vec<Warning>,
+    /// Newest first.
+    pub operations: Arc<Vec<Operation>>,
 }
 
 /// What the GameServerActor says.
@@ -175,7 +184,7 @@ pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
         Kind::Dev => dev::fold(&mut s, &parts.dev, &parts.code_server, now.0),
     }
     fold_install(&mut s, &parts.install);
-    s.warnings.extend(parts.machine.iter().cloned());
+    s.warnings.extend(parts.machine.iter().chain(&parts.update.warnings).cloned());
     s
 }
 
@@ -258,14 +267,14 @@ fn fold_install(s: &mut Snapshot, install: &InstallPart) {
     s.warnings.extend(install.warnings.iter().cloned());
 }
 
-/// Newest first: ids sort by time. The workload's and the installer's, each bounded by `limits.operations_kept`.
+/// Newest first: ids sort by time. Each part bounds its own.
 pub fn all_operations(parts: &Parts) -> Arc<Vec<Operation>> {
-    let (workload, install) = (parts.workload_operations(), &parts.install.operations);
-    let editor = &parts.code_server.operations;
-    if install.is_empty() && editor.is_empty() {
+    let workload = parts.workload_operations();
+    let others = [&parts.install.operations, &parts.code_server.operations, &parts.update.operations];
+    if others.iter().all(|operations| operations.is_empty()) {
         return workload.clone();
     }
-    let mut all: Vec<Operation> = workload.iter().chain(install.iter()).chain(editor.iter()).cloned().collect();
+    let mut all: Vec<Operation> = workload.iter().chain(others.into_iter().flat_map(|o| o.iter())).cloned().collect();
     all.sort_by(|a, b| b.id.cmp(&a.id));
     Arc::new(all)
 }

@@ -3,6 +3,7 @@ use crate::{
     it::support::{Agent, Artifacts, Sandbox, client, eventually},
     parts::{ide_part, runtime},
     play::free_port,
+    shop::{Nginx, Shop},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -43,19 +44,20 @@ impl Rig {
     }
 
     fn agent(&self) -> Agent {
+        self.agent_of(&self.artifacts.url())
+    }
+
+    fn agent_of(&self, artifacts: &str) -> Agent {
         let set = format!("codeserver.port={}", self.port);
-        self.sandbox.agent(&[
-            "--artifacts-url",
-            &self.artifacts.url(),
-            "--set",
-            &set,
-            "--set",
-            "restart.backoff=100ms,1s,1s,1s",
-        ])
+        self.sandbox.agent(&["--artifacts-url", artifacts, "--set", &set, "--set", "restart.backoff=100ms,1s,1s,1s"])
     }
 
     async fn up(&self) -> (Agent, Value) {
-        let agent = self.agent();
+        self.up_from(&self.artifacts.url()).await
+    }
+
+    async fn up_from(&self, artifacts: &str) -> (Agent, Value) {
+        let agent = self.agent_of(artifacts);
         agent.configure(&config()).await;
         let ended = |s: &Value| s["state"] == "running" || s["state"] == "error";
         let status = agent.until("set up, or an error", INSTALLED, ended).await;
@@ -149,6 +151,26 @@ async fn from_a_bare_root_to_an_editor_that_comes_back_and_outlives_the_agent() 
     let found = agent.until("found again", SOON, up).await;
     assert_eq!((found["pid"].clone(), found["crashCount"].clone()), (third["pid"].clone(), json!(1)));
     rig.finish(agent).await;
+}
+
+/// The tarball has relative links inside, which any server hands out as it is.
+#[tokio::test]
+async fn it_is_installed_from_a_publishers_store_and_from_nginx() {
+    let publisher = Sandbox::new();
+    let shop = Shop::open(&publisher);
+    shop.add("node", "22", &runtime("NODE_22"));
+    shop.add("code-server", "4.99.4", &tarball());
+    let nginx = Nginx::serve(&shop.store);
+    for url in [&shop.url, &nginx.url] {
+        let rig = Rig::new();
+        let (agent, status) = rig.up_from(url).await;
+        assert_eq!(status["codeServerInstalled"], true, "{status:#}");
+        assert!(rig.healthy().await, "{url}");
+        let tree = rig.sandbox.root().join("opt/zlh/services/code-server/current");
+        let links = Command::new("find").arg(&tree).args(["-follow", "-type", "l"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&links.stdout), "", "no link leads nowhere");
+        rig.finish(agent).await;
+    }
 }
 
 #[tokio::test]

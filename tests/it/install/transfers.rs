@@ -4,7 +4,7 @@ use super::{
     archives::{Entry, file, gz, tar},
     contents, names, sha256,
 };
-use crate::support::web::{Ask, Web, file as serve, head};
+use crate::support::web::{Ask, Web, file as serve, head, tls};
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
@@ -363,21 +363,6 @@ fn a_full_disk_is_told_and_the_old_version_stays() {
     });
     assert!(error.contains("No space left") && error.contains("free some space"), "{error}");
     assert_eq!(left, (BTreeMap::from([("old".to_owned(), "644 works".to_owned())]), vec![]));
-}
-
-fn tls(names: &[&str], change: impl FnOnce(&mut rcgen::CertificateParams)) -> (rustls::ServerConfig, String) {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
-    change(&mut params);
-    let certificate = params.self_signed(&key).unwrap();
-    let private = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], private)
-        .unwrap();
-    (config, certificate.pem())
 }
 
 #[test]
