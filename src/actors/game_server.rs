@@ -29,7 +29,9 @@ use crate::{
         slot::{Slot, Unanswered},
         status::Status,
     },
-    model::{ids::OperationId, phase::State as Shown, refusal::Refusal, settings::Settings, snapshot::Players},
+    model::{
+        dev::Addon, ids::OperationId, phase::State as Shown, refusal::Refusal, settings::Settings, snapshot::Players,
+    },
     policy::{
         game_server::{
             Machine,
@@ -76,6 +78,8 @@ pub enum Part {
     Game,
     /// The editor of a dev container.
     CodeServer,
+    /// Another addon of a dev container.
+    Addon(Addon),
 }
 
 impl Part {
@@ -83,6 +87,7 @@ impl Part {
         match self {
             Part::Game => "game_server",
             Part::CodeServer => "code_server",
+            Part::Addon(addon) => addon.as_str(),
         }
     }
 }
@@ -336,6 +341,7 @@ impl GameServerActor {
             match self.part {
                 Part::Game => self.status.publish_game(part.clone()),
                 Part::CodeServer => self.status.publish_code_server(part.clone()),
+                Part::Addon(addon) => self.status.publish_addon(addon, part.clone()),
             }
             state.shown = Some(part);
         }
