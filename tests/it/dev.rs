@@ -1,7 +1,10 @@
 //! Dev containers: the real agent, an artifact server, keepers, and real shells as user `dev`.
 mod deaths;
+mod guarded;
 mod provisioning;
 mod sessions;
+mod ssh;
+mod tailnet;
 mod ways;
 
 use crate::{

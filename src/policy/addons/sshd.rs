@@ -84,6 +84,9 @@ pub fn config(port: u16, root: &Path, env: &BTreeMap<String, String>) -> String 
         at(KEYS)
     );
     text.push_str(RULES);
+    // It looks at every folder above the keys. Those above another root than `/` are its owner's business.
+    let strict = if root == Path::new("/") { "yes" } else { "no" };
+    _ = writeln!(text, "StrictModes {strict}");
     _ = writeln!(text, "AllowUsers {USER}");
     let set: String = env.iter().map(|(name, value)| format!(" {}", quoted(&format!("{name}={value}")))).collect();
     if !set.is_empty() {
@@ -108,7 +111,6 @@ PermitEmptyPasswords no
 PermitRootLogin no
 PermitUserEnvironment no
 UsePAM no
-StrictModes yes
 X11Forwarding no
 PermitTunnel no
 GatewayPorts no
@@ -167,6 +169,7 @@ mod tests {
             "PermitRootLogin no",
             "AllowUsers dev",
             "AuthenticationMethods publickey",
+            "StrictModes yes",
             "SetEnv \"PATH=/a b:/usr/bin\" \"X=q\\\"\\\\\"",
         ] {
             assert!(lines.contains(&line), "{line}\n{text}");
