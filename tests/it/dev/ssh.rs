@@ -25,8 +25,9 @@ impl Person {
         let folder = rig.sandbox.root().with_file_name(name);
         fs::create_dir(&folder).unwrap();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
-        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(folder.join("key"));
-        assert!(made.status().unwrap().success());
+        let key = folder.join("key");
+        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(key).status();
+        assert!(made.unwrap().success());
         Person { folder, port }
     }
 
