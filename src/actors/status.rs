@@ -14,6 +14,7 @@ use crate::{
     actors::{root::Child, slot::Slot},
     model::{
         crash::CrashReport,
+        dev::Addon,
         operation::Operation,
         snapshot::{Snapshot, Usage, Warning},
         time::{BootTime, WallTime},
@@ -21,7 +22,7 @@ use crate::{
     policy::{
         installer::InstallPart,
         status::{
-            DevPart, Finding, GamePart, Identity, Parts, UpdatePart, all_operations, findings, fold, revise,
+            DevPart, Finding, GamePart, Identity, Parts, UpdatePart, all_crashes, all_operations, findings, fold, revise,
             says_the_same,
         },
     },
@@ -103,10 +104,27 @@ struct Shared {
     interval: Duration,
     game: watch::Sender<GamePart>,
     code_server: watch::Sender<GamePart>,
+    sshd: watch::Sender<GamePart>,
+    tailscale: watch::Sender<GamePart>,
     dev: watch::Sender<DevPart>,
     install: watch::Sender<InstallPart>,
     update: watch::Sender<UpdatePart>,
     published: watch::Sender<Arc<Published>>,
+}
+
+impl Shared {
+    fn addon(&self, addon: Addon) -> &watch::Sender<GamePart> {
+        match addon {
+            Addon::CodeServer => &self.code_server,
+            Addon::Sshd => &self.sshd,
+            Addon::Tailscale => &self.tailscale,
+        }
+    }
+
+    /// Of those beside the editor.
+    fn addons(&self) -> Vec<(Addon, GamePart)> {
+        [Addon::Sshd, Addon::Tailscale].map(|addon| (addon, self.addon(addon).borrow().clone())).into()
+    }
 }
 
 impl Status {
@@ -118,8 +136,9 @@ impl Status {
         let first = with_json(unsent(fold(&parts, now), &parts, &[], now.1))?;
         let (game, dev, code_server) = (watch::Sender::new(game), watch::Sender::default(), watch::Sender::default());
         let (install, published) = (watch::Sender::default(), watch::Sender::new(Arc::new(first)));
-        let update = watch::Sender::default();
-        let shared = Shared { identity, gauges, interval, game, code_server, dev, install, update, published };
+        let (update, sshd, tailscale) = (watch::Sender::default(), watch::Sender::default(), watch::Sender::default());
+        let shared =
+            Shared { identity, gauges, interval, game, code_server, sshd, tailscale, dev, install, update, published };
         Ok(Status { slot: Slot::default(), shared: Arc::new(shared) })
     }
 
@@ -142,6 +161,17 @@ impl Status {
     /// What the editor's supervisor says.
     pub fn code_server(&self) -> watch::Receiver<GamePart> {
         self.shared.code_server.subscribe()
+    }
+
+    /// As [`Status::publish_game`], for an addon's part.
+    pub fn publish_addon(&self, addon: Addon, part: GamePart) {
+        self.shared.addon(addon).send_replace(part);
+        self.slot.cast(Message::Changed);
+    }
+
+    /// What an addon's supervisor says.
+    pub fn addon(&self, addon: Addon) -> watch::Receiver<GamePart> {
+        self.shared.addon(addon).subscribe()
     }
 
     /// As [`Status::publish_game`], for the dev container's part.
@@ -207,8 +237,9 @@ impl Actor for StatusAggregator {
         let usage = self.shared.published.borrow().snapshot.usage.clone();
         let code_server = self.shared.code_server.borrow().clone();
         let identity = self.shared.identity.clone();
+        let addons = self.shared.addons().into_iter().collect();
         let (machine, update) = (Vec::new(), self.shared.update.borrow().clone());
-        let parts = Parts { identity, game, code_server, dev, install, update, usage, machine };
+        let parts = Parts { identity, game, code_server, addons, dev, install, update, usage, machine };
         Ok(State { parts, tasks: JoinSet::new() })
     }
 
@@ -244,6 +275,9 @@ impl StatusAggregator {
         let before = stage(&state.parts);
         state.parts.take_game(self.shared.game.borrow().clone());
         state.parts.take_code_server(self.shared.code_server.borrow().clone());
+        for (addon, part) in self.shared.addons() {
+            state.parts.take_addon(addon, part);
+        }
         state.parts.take_dev(self.shared.dev.borrow().clone());
         state.parts.install = self.shared.install.borrow().clone();
         if stage(&state.parts) != before {
@@ -291,7 +325,7 @@ fn same(shown: &Published, fresh: &Published) -> bool {
 /// Everything but the JSON, which is only made for what is sent.
 fn unsent(snapshot: Snapshot, parts: &Parts, was: &[Check], at: WallTime) -> Published {
     let checks = findings(parts).into_iter().map(|f| check(f, was, at)).collect();
-    let (operations, crashes) = (all_operations(parts), parts.supervised().crashes.clone());
+    let (operations, crashes) = (all_operations(parts), all_crashes(parts));
     Published { snapshot, json: Bytes::new(), operations, crashes, checks: Arc::new(checks) }
 }
 

@@ -159,7 +159,8 @@ fn signal_run(keeper: &mut Keeper, number: u64, signal: i32, scope: Scope) -> Re
     let Some(run) = keeper.run.as_mut().filter(|r| r.record.run == number) else {
         // Killing what is gone already is a success.
         if scope == Scope::Tree && keeper.last.is_some_and(|r| r.run == number) && !keeper.orphan_lives() {
-            keeper.report(&Report::TreeEmpty { run: number, killed: 0 });
+            let killed = keeper.end_rest();
+            keeper.report(&Report::TreeEmpty { run: number, killed });
             return Ok(());
         }
         return Err(format!("run {number} is not held here"));

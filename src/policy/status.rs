@@ -1,10 +1,12 @@
 //! The fold: what each actor says about itself becomes the one status everybody reads (CONTRACT §1.4).
+mod addons;
 mod dev;
 
 use crate::{
     model::{
         container::Kind,
         crash::CrashReport,
+        dev::Addon,
         ids::{InstanceId, OperationId, Revision},
         operation::{Operation, OperationKind},
         phase::State,
@@ -13,7 +15,7 @@ use crate::{
     },
     policy::{game_server::memory::LastCrash, installer::InstallPart},
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What never changes within a life of the agent.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +35,8 @@ pub struct Parts {
     pub game: GamePart,
     /// The same words about the editor of a dev container.
     pub code_server: GamePart,
+    /// And about the other addons, as far as anything was said.
+    pub addons: BTreeMap<Addon, GamePart>,
     pub dev: DevPart,
     pub install: InstallPart,
     pub update: UpdatePart,
@@ -139,6 +143,15 @@ impl Parts {
         }
     }
 
+    /// The same for the other addons' parts.
+    pub fn take_addon(&mut self, addon: Addon, part: GamePart) {
+        let shown = self.addons.entry(addon).or_default();
+        match part.recovering {
+            true => (shown.recovering, shown.ready) = (true, false),
+            false => *shown = part,
+        }
+    }
+
     /// The one workload of this container.
     pub fn supervised(&self) -> &GamePart {
         match self.kind() {
@@ -181,7 +194,10 @@ pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
     fold_identity(&mut s, parts);
     match parts.kind() {
         Kind::Game => fold_game(&mut s, &parts.game, now.0),
-        Kind::Dev => dev::fold(&mut s, &parts.dev, &parts.code_server, now.0),
+        Kind::Dev => {
+            dev::fold(&mut s, &parts.dev, &parts.code_server, now.0);
+            addons::fold(&mut s, &parts.addons);
+        }
     }
     fold_install(&mut s, &parts.install);
     s.warnings.extend(parts.machine.iter().chain(&parts.update.warnings).cloned());
@@ -271,11 +287,25 @@ fn fold_install(s: &mut Snapshot, install: &InstallPart) {
 pub fn all_operations(parts: &Parts) -> Arc<Vec<Operation>> {
     let workload = parts.workload_operations();
     let others = [&parts.install.operations, &parts.code_server.operations, &parts.update.operations];
-    if others.iter().all(|operations| operations.is_empty()) {
+    let others = others.into_iter().chain(parts.addons.values().map(|part| &part.operations));
+    let mut others = others.flat_map(|operations| operations.iter()).peekable();
+    if others.peek().is_none() {
         return workload.clone();
     }
-    let mut all: Vec<Operation> = workload.iter().chain(others.into_iter().flat_map(|o| o.iter())).cloned().collect();
+    let mut all: Vec<Operation> = workload.iter().chain(others).cloned().collect();
     all.sort_by(|a, b| b.id.cmp(&a.id));
+    Arc::new(all)
+}
+
+/// Newest first; of the workload and, in a dev container, of each addon, each bounded by `limits.crashes_kept`.
+pub fn all_crashes(parts: &Parts) -> Arc<Vec<Arc<CrashReport>>> {
+    let own = &parts.supervised().crashes;
+    let mut addons = parts.addons.values().flat_map(|part| part.crashes.iter()).peekable();
+    if addons.peek().is_none() {
+        return own.clone();
+    }
+    let mut all: Vec<_> = own.iter().chain(addons).cloned().collect();
+    all.sort_by(|a, b| b.time.cmp(&a.time));
     Arc::new(all)
 }
 

@@ -3,7 +3,6 @@ use crate::{it::support::{Sandbox, free_port}, parts::runtime};
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };

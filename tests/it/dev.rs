@@ -1,7 +1,12 @@
 //! Dev containers: the real agent, an artifact server, keepers, and real shells as user `dev`.
 mod deaths;
+mod guarded;
+mod hidden;
+mod hungry;
 mod provisioning;
 mod sessions;
+mod ssh;
+mod tailnet;
 mod ways;
 
 use crate::{

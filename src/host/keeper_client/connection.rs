@@ -134,7 +134,9 @@ impl Core {
             }
             None => {
                 // Nobody knows of a run, yet its cgroup is ours by name: what a lost keeper left does not run beside it.
-                self.kill_strays().await;
+                if !self.plan.leave_rest {
+                    self.kill_strays().await;
+                }
                 self.spawn_keeper().await?
             }
         };

@@ -170,7 +170,10 @@ impl Core {
                 let _ = timeout(HANG_UP_GRACE, handle.gone()).await;
             }
         }
-        let killed = self.kill_tree(&live.identity).await;
+        let killed = match (self.plan.leave_rest, &handle) {
+            (true, Some(handle)) => kill_alone(handle).await,
+            _ => self.kill_tree(&live.identity).await,
+        };
         let ended = match handle {
             Some(handle) => live.ended.or(status(&handle).await),
             None => live.ended,
@@ -188,6 +191,13 @@ impl Core {
             ..exits::from_record(&now)
         }
     }
+}
+
+/// The main process only. How many had to be killed.
+async fn kill_alone(handle: &PidFd) -> u32 {
+    let killed = handle.signal(Signal::SIGKILL).is_ok_and(|lived| lived);
+    _ = timeout(HANG_UP_GRACE, handle.gone()).await;
+    u32::from(killed)
 }
 
 /// The status of an ended process: from wait if it was our child, else from a kernel that tells.
