@@ -9,6 +9,7 @@
 //! I promise (each tested in `code_server/tests.rs`): the set-up hears of an editor only once it answers and goes on
 //! doing so for `codeserver.settle`, else why it does not; a start installs nothing; who starts what was never
 //! installed is told so. Backoff, adoption, reports and everything else are the supervisor's own promises.
+pub mod idle;
 #[cfg(test)]
 mod tests;
 

@@ -16,6 +16,7 @@ use crate::{
         slot::Slot,
     },
     model::{
+        activity::Activity,
         crash::CrashReport,
         operation::Operation,
         snapshot::{Snapshot, Usage, Warning},
@@ -104,6 +105,7 @@ struct Shared {
     game: watch::Sender<GamePart>,
     code_server: watch::Sender<GamePart>,
     dev: watch::Sender<DevPart>,
+    activity: watch::Sender<Option<Activity>>,
     install: watch::Sender<InstallPart>,
     update: watch::Sender<Vec<Warning>>,
     published: watch::Sender<Arc<Published>>,
@@ -118,8 +120,9 @@ impl Status {
         let first = with_json(unsent(fold(&parts, now), &parts, &[], now.1))?;
         let (game, dev, code_server) = (watch::Sender::new(game), watch::Sender::default(), watch::Sender::default());
         let (install, published) = (watch::Sender::default(), watch::Sender::new(Arc::new(first)));
-        let update = watch::Sender::default();
-        let shared = Shared { identity, gauges, interval, game, code_server, dev, install, update, published };
+        let (activity, update) = (watch::Sender::default(), watch::Sender::default());
+        let shared =
+            Shared { identity, gauges, interval, game, code_server, dev, activity, install, update, published };
         Ok(Status { slot: Slot::default(), shared: Arc::new(shared) })
     }
 
@@ -148,6 +151,14 @@ impl Status {
     pub fn publish_dev(&self, part: DevPart) {
         self.shared.dev.send_replace(part);
         self.slot.cast(Message::Changed);
+    }
+
+    /// As [`Status::publish_game`], for how the editor is used; `None` while nobody looks.
+    pub fn publish_activity(&self, activity: Option<Activity>) {
+        let news = |said: &mut Option<Activity>| std::mem::replace(said, activity.clone()) != activity;
+        if self.shared.activity.send_if_modified(news) {
+            self.slot.cast(Message::Changed);
+        }
     }
 
     /// As [`Status::publish_game`], for the installer's part.
@@ -221,8 +232,8 @@ impl Actor for StatusAggregator {
         let install = self.shared.install.borrow().clone();
         let usage = self.shared.published.borrow().snapshot.usage.clone();
         let code_server = self.shared.code_server.borrow().clone();
-        let identity = self.shared.identity.clone();
-        let parts = Parts { identity, game, code_server, dev, install, usage, machine: Vec::new() };
+        let (identity, activity) = (self.shared.identity.clone(), self.shared.activity.borrow().clone());
+        let parts = Parts { identity, game, code_server, dev, activity, install, usage, machine: Vec::new() };
         Ok(State { parts, tasks: JoinSet::new() })
     }
 
@@ -260,6 +271,7 @@ impl StatusAggregator {
         state.parts.take_code_server(self.shared.code_server.borrow().clone());
         state.parts.take_dev(self.shared.dev.borrow().clone());
         state.parts.install = self.shared.install.borrow().clone();
+        state.parts.activity = self.shared.activity.borrow().clone();
         if stage(&state.parts) != before {
             let (me, usage) = (me.clone(), self.shared.gauges.usage(stage(&state.parts).0));
             state.tasks.spawn(async move { _ = me.cast(Message::Sampled(usage.await)) });

@@ -14,7 +14,7 @@ mod world;
 use super::args::AgentArgs;
 use crate::{
     actors::{
-        code_server::CodeServer,
+        code_server::{CodeServer, idle::IdleStop},
         container::Container,
         dev_provision::DevProvision,
         game_server::GameServer,
@@ -38,7 +38,7 @@ use crate::{
     },
     policy::{game_server::command::Leaving, status::Identity},
 };
-use dev::{DevWorld, editor, shells::Shells};
+use dev::{DevWorld, counting::EditorCounters, editor, shells::Shells};
 use gauges::MachineGauges;
 use installing::MachineWorkshop;
 use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
@@ -229,14 +229,16 @@ fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     let installer = Installer::new(Arc::new(workshop), settings.clone(), status.clone());
     let world = MachineWorld::new(settings.clone(), keeper, installer.clone()).map_err(&state)?;
     let game = GameServer::new(Arc::new(world), settings.clone(), status.clone());
+    let counters = EditorCounters::new(settings, editors_keeper.clone());
     let world = editor::Editor::new(settings.clone(), editors_keeper).map_err(&state)?;
     let code_server = CodeServer::new(Arc::new(world), settings.clone(), status.clone());
+    let idle = IdleStop::new(Arc::new(counters), code_server.clone());
     let provision = dev_provision(settings, &status, &installer, &code_server).map_err(&state)?;
     let terminal = Terminal::new(Arc::new(Shells::new(settings.clone())), settings.clone());
     tokio::spawn(tell_shells(installer.clone(), provision.clone()));
     let children =
         [status.child(), installer.child(), game.child(), code_server.child(), provision.child(), terminal.child()];
-    let children = children.into_iter().chain([updater.child()]).collect();
+    let children = children.into_iter().chain([updater.child()]).chain(idle.child()).collect();
     let container = Container::new(game, provision, code_server, terminal, kind);
     Ok(Actors { status, container, installer, updater, handover, children })
 }

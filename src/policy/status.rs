@@ -3,6 +3,7 @@ mod dev;
 
 use crate::{
     model::{
+        activity::Activity,
         container::Kind,
         crash::CrashReport,
         ids::{InstanceId, OperationId, Revision},
@@ -34,6 +35,8 @@ pub struct Parts {
     /// The same words about the editor of a dev container.
     pub code_server: GamePart,
     pub dev: DevPart,
+    /// How the editor is used, while somebody looks.
+    pub activity: Option<Activity>,
     pub install: InstallPart,
     pub usage: Usage,
     /// What the machine cannot give.
@@ -47,6 +50,8 @@ pub struct GamePart {
     pub recovering: bool,
     pub configured: bool,
     pub state: State,
+    /// Who wanted it to be down, if it is so because somebody wanted it.
+    pub stopped_by: Option<String>,
     pub process: Option<ProcessPart>,
     /// That the process was launched to listen on.
     pub ports: Vec<u16>,
@@ -172,7 +177,7 @@ pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
     fold_identity(&mut s, parts);
     match parts.kind() {
         Kind::Game => fold_game(&mut s, &parts.game, now.0),
-        Kind::Dev => dev::fold(&mut s, &parts.dev, &parts.code_server, now.0),
+        Kind::Dev => dev::fold(&mut s, parts, now.0),
     }
     fold_install(&mut s, &parts.install);
     s.warnings.extend(parts.machine.iter().cloned());

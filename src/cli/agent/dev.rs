@@ -1,5 +1,6 @@
 //! What the DevProvisionActor asks of others, answered by this machine.
 mod adopting;
+pub mod counting;
 pub mod editor;
 mod installs;
 mod records;
