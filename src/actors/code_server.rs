@@ -15,7 +15,7 @@ mod tests;
 
 use crate::{
     actors::{
-        game_server::{Accepted, Denied, GameServer, Part, world::World},
+        game_server::{Accepted, Console, Denied, GameServer, Part, world::World},
         root::Child,
         status::Status,
     },
@@ -66,6 +66,11 @@ impl CodeServer {
 
     pub async fn restart(&self, holder: &str) -> Result<Accepted, Denied> {
         self.supervised.restart(holder).await.map_err(never_installed)
+    }
+
+    /// What it has printed.
+    pub fn console(&self) -> Console {
+        self.supervised.console()
     }
 
     /// As [`GameServer::shut_down`].

@@ -266,3 +266,22 @@ impl Keeping for Adopting {
         self.keeper.retire()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn all_processes_are_looked_at_once_and_only_if_somebody_listens() {
+        let passes = || scan::PASSES.with(std::cell::Cell::get);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let before = passes();
+        assert_eq!(search(Path::new("/opt/zlh/services/code-server"), port).unwrap(), None, "this is no editor");
+        assert_eq!(passes() - before, 1);
+        drop(listener);
+        assert_eq!(search(Path::new("/opt/zlh/services/code-server"), port).unwrap(), None);
+        assert_eq!(passes() - before, 1, "nobody listens: nobody is looked at");
+    }
+}
