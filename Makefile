@@ -14,7 +14,7 @@ NEWEST_EDITOR ?= 4.139.1
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## a real Minecraft-protocol server that crashes and comes back, on this machine, in half a minute
 	cargo build --quiet --bin zlh

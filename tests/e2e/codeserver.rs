@@ -1,7 +1,7 @@
 //! The real code-server under the real agent: from a bare root to an editor that answers, killed, hindered, adopted. With
 //! ZLH_CODE_SERVER=VERSION another one that `tests/real/make-code-server.sh` has made.
 use crate::{
-    it::support::{Agent, Artifacts, Sandbox, client, eventually},
+    it::support::{Agent, Artifacts, Sandbox, Wrong, client, eventually},
     parts::{ide_part, runtime},
     play::free_port,
 };
@@ -165,6 +165,18 @@ async fn from_a_bare_root_to_an_editor_that_comes_back_and_outlives_the_agent() 
 #[tokio::test]
 async fn what_hinders_it_is_told_with_a_cure_and_mended_where_that_can_be_done() {
     let rig = Rig::new();
+    // A proxy's page instead of the archive: nothing is installed, and the address is named.
+    let archive = format!("addons/code-server/code-server-{}-linux-amd64.tar.gz", version());
+    rig.artifacts.spoil(&archive, Some(Wrong::Page));
+    let agent = rig.agent();
+    agent.configure(&config()).await;
+    let status = agent.until_state("error", INSTALLED).await;
+    let why = status["provisioningError"].as_str().unwrap();
+    assert!(why.contains(&archive), "{why}");
+    assert_eq!(status["codeServerInstalled"], false);
+    assert!(agent.terminate().success());
+    rig.artifacts.spoil(&archive, None);
+
     // Taken by somebody else before it was ever up: the set-up fails, and says who.
     let taken = TcpListener::bind(("0.0.0.0", rig.port)).unwrap();
     let agent = rig.sandbox.agent(&[
@@ -176,9 +188,10 @@ async fn what_hinders_it_is_told_with_a_cure_and_mended_where_that_can_be_done()
         "restart.port_wait=1s",
     ]);
     agent.configure(&config()).await;
-    let status = agent.until_state("error", INSTALLED).await;
+    let told = |s: &Value| s["state"] == "error" && s["provisioningError"].to_string().contains("held by");
+    let status = agent.until("the port's holder", INSTALLED, told).await;
     let why = status["provisioningError"].as_str().unwrap();
-    assert!(why.contains(&rig.port.to_string()) && why.contains("held by"), "{why}");
+    assert!(why.contains(&rig.port.to_string()), "{why}");
     drop(taken);
     agent.configure(&config()).await;
     agent.until_state("running", SOON).await;
