@@ -13,6 +13,7 @@
 use crate::{
     actors::{root::Child, slot::Slot},
     model::{
+        activity::Activity,
         crash::CrashReport,
         dev::Addon,
         operation::Operation,
@@ -22,8 +23,8 @@ use crate::{
     policy::{
         installer::InstallPart,
         status::{
-            DevPart, Finding, GamePart, Identity, Parts, UpdatePart, all_crashes, all_operations, findings, fold, revise,
-            says_the_same,
+            DevPart, Finding, GamePart, Identity, Parts, UpdatePart, all_crashes, all_operations, findings, fold,
+            revise, says_the_same,
         },
     },
 };
@@ -107,6 +108,7 @@ struct Shared {
     sshd: watch::Sender<GamePart>,
     tailscale: watch::Sender<GamePart>,
     dev: watch::Sender<DevPart>,
+    activity: watch::Sender<Option<Activity>>,
     install: watch::Sender<InstallPart>,
     update: watch::Sender<UpdatePart>,
     published: watch::Sender<Arc<Published>>,
@@ -137,8 +139,21 @@ impl Status {
         let (game, dev, code_server) = (watch::Sender::new(game), watch::Sender::default(), watch::Sender::default());
         let (install, published) = (watch::Sender::default(), watch::Sender::new(Arc::new(first)));
         let (update, sshd, tailscale) = (watch::Sender::default(), watch::Sender::default(), watch::Sender::default());
-        let shared =
-            Shared { identity, gauges, interval, game, code_server, sshd, tailscale, dev, install, update, published };
+        let activity = watch::Sender::default();
+        let shared = Shared {
+            identity,
+            gauges,
+            interval,
+            game,
+            code_server,
+            sshd,
+            tailscale,
+            dev,
+            activity,
+            install,
+            update,
+            published,
+        };
         Ok(Status { slot: Slot::default(), shared: Arc::new(shared) })
     }
 
@@ -178,6 +193,14 @@ impl Status {
     pub fn publish_dev(&self, part: DevPart) {
         self.shared.dev.send_replace(part);
         self.slot.cast(Message::Changed);
+    }
+
+    /// As [`Status::publish_game`], for how the editor is used; `None` while nobody looks.
+    pub fn publish_activity(&self, activity: Option<Activity>) {
+        let news = |said: &mut Option<Activity>| std::mem::replace(said, activity.clone()) != activity;
+        if self.shared.activity.send_if_modified(news) {
+            self.slot.cast(Message::Changed);
+        }
     }
 
     /// As [`Status::publish_game`], for the installer's part.
@@ -236,10 +259,10 @@ impl Actor for StatusAggregator {
         let install = self.shared.install.borrow().clone();
         let usage = self.shared.published.borrow().snapshot.usage.clone();
         let code_server = self.shared.code_server.borrow().clone();
-        let identity = self.shared.identity.clone();
+        let (identity, activity) = (self.shared.identity.clone(), self.shared.activity.borrow().clone());
         let addons = self.shared.addons().into_iter().collect();
         let (machine, update) = (Vec::new(), self.shared.update.borrow().clone());
-        let parts = Parts { identity, game, code_server, addons, dev, install, update, usage, machine };
+        let parts = Parts { identity, game, code_server, addons, dev, activity, install, update, usage, machine };
         Ok(State { parts, tasks: JoinSet::new() })
     }
 
@@ -280,6 +303,7 @@ impl StatusAggregator {
         }
         state.parts.take_dev(self.shared.dev.borrow().clone());
         state.parts.install = self.shared.install.borrow().clone();
+        state.parts.activity = self.shared.activity.borrow().clone();
         if stage(&state.parts) != before {
             let (me, usage) = (me.clone(), self.shared.gauges.usage(stage(&state.parts).0));
             state.tasks.spawn(async move { _ = me.cast(Message::Sampled(usage.await)) });

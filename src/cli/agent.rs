@@ -15,7 +15,7 @@ use super::args::AgentArgs;
 use crate::{
     actors::{
         addons::Addons,
-        code_server::CodeServer,
+        code_server::{CodeServer, idle::IdleStop},
         container::Container,
         dev_provision::DevProvision,
         game_server::{GameServer, world::World},
@@ -43,6 +43,7 @@ use crate::{
 use dev::{
     DevWorld,
     addon::{AddonWorld, Keepers},
+    counting::EditorCounters,
     editor,
     services::Services,
     shells::Shells,
@@ -255,8 +256,10 @@ fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     let installer = Installer::new(Arc::new(workshop), settings.clone(), status.clone());
     let world = MachineWorld::new(settings.clone(), keeper, installer.clone()).map_err(&state)?;
     let game = GameServer::new(Arc::new(world), settings.clone(), status.clone());
+    let counters = EditorCounters::new(settings, editors_keeper.clone());
     let world = editor::Editor::new(settings.clone(), editors_keeper).map_err(&state)?;
     let code_server = CodeServer::new(Arc::new(world), settings.clone(), status.clone());
+    let idle = IdleStop::new(Arc::new(counters), code_server.clone());
     let addons = addons(settings, &status, &keepers).map_err(&state)?;
     let services = services(settings, &code_server, &addons, keepers);
     let provision = dev_provision(settings, &status, &installer, services).map_err(&state)?;
@@ -264,7 +267,7 @@ fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     tokio::spawn(tell_shells(installer.clone(), provision.clone()));
     let children =
         [status.child(), installer.child(), game.child(), code_server.child(), provision.child(), terminal.child()];
-    let children = children.into_iter().chain(addons.children()).chain([updater.child()]).collect();
+    let children = children.into_iter().chain(addons.children()).chain([updater.child()]).chain(idle.child()).collect();
     let container = Container::new(game, provision, code_server, terminal, kind);
     Ok(Actors { status, container, addons, installer, updater, handover, children })
 }

@@ -4,6 +4,7 @@ mod dev;
 
 use crate::{
     model::{
+        activity::Activity,
         container::Kind,
         crash::CrashReport,
         dev::Addon,
@@ -38,6 +39,8 @@ pub struct Parts {
     /// And about the other addons, as far as anything was said.
     pub addons: BTreeMap<Addon, GamePart>,
     pub dev: DevPart,
+    /// How the editor is used, while somebody looks.
+    pub activity: Option<Activity>,
     pub install: InstallPart,
     pub update: UpdatePart,
     pub usage: Usage,
@@ -60,6 +63,8 @@ pub struct GamePart {
     pub recovering: bool,
     pub configured: bool,
     pub state: State,
+    /// Who wanted it to be down, if it is so because somebody wanted it.
+    pub stopped_by: Option<String>,
     pub process: Option<ProcessPart>,
     /// That the process was launched to listen on.
     pub ports: Vec<u16>,
@@ -195,7 +200,7 @@ pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
     match parts.kind() {
         Kind::Game => fold_game(&mut s, &parts.game, now.0),
         Kind::Dev => {
-            dev::fold(&mut s, &parts.dev, &parts.code_server, now.0);
+            dev::fold(&mut s, parts, now.0);
             addons::fold(&mut s, &parts.addons);
         }
     }

@@ -8,6 +8,7 @@ mod it {
 }
 
 mod codeserver;
+mod codeserver_used;
 mod ddnet;
 mod demo;
 mod freeciv;

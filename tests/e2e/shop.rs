@@ -1,5 +1,8 @@
 //! What artifacts are served by: a publisher's store with `zlh artifacts serve`, and any folder with nginx.
-use crate::{it::support::{Sandbox, free_port}, parts::runtime};
+use crate::{
+    it::support::{Sandbox, free_port},
+    parts::runtime,
+};
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
