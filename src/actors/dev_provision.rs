@@ -91,7 +91,10 @@ impl DevProvision {
             let ask = |reply| Message::Configure(resolved.clone(), by.clone(), reply);
             match self.slot.call(within, ask).await {
                 Ok(Err(Refusal::Recovering)) if Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
-                Ok(answer) => return answer.map_err(Denied::Refused),
+                Ok(answer) => {
+                    self.status.caught_up().await;
+                    return answer.map_err(Denied::Refused);
+                }
                 Err(Unanswered::Late) => return Err(Denied::Busy),
                 Err(Unanswered::Gone) => return Err(Denied::Gone),
             }
@@ -122,8 +125,9 @@ struct DevProvisionActor {
 
 struct State {
     machine: Machine,
-    /// The answer that waits for the disk.
+    /// The answer that waits for the disk, then for this turn to be published.
     promised: Option<(Ticket, Answer, Accepted)>,
+    due: Option<(Answer, Accepted)>,
     timer: Option<(Ticket, AbortHandle)>,
     step: Option<AbortHandle>,
     /// Dropped with the actor, and every task with it.
@@ -138,7 +142,7 @@ impl Actor for DevProvisionActor {
 
     async fn pre_start(&self, _: ActorRef<Message>, _: ()) -> Result<State, ActorProcessingErr> {
         let machine = Machine::new(self.handle.settings.clone());
-        Ok(State { machine, promised: None, timer: None, step: None, tasks: JoinSet::new(), shown: None })
+        Ok(State { machine, promised: None, due: None, timer: None, step: None, tasks: JoinSet::new(), shown: None })
     }
 
     async fn post_start(&self, me: ActorRef<Message>, _: &mut State) -> Result<(), ActorProcessingErr> {
@@ -162,7 +166,10 @@ impl Actor for DevProvisionActor {
                 let effects = state.machine.on_runtimes_changed();
                 self.perform(&me, state, effects);
             }
-            Message::Ping(reply) => return Ok(reply.send(())?),
+            Message::Ping(reply) => {
+                answer(reply, ());
+                return Ok(());
+            }
             #[cfg(test)]
             Message::Panic => panic!("injected"),
         }
@@ -187,7 +194,7 @@ impl DevProvisionActor {
         if let Fact::Stored(ticket, _) = &fact
             && let Some((_, reply, accepted)) = state.promised.take_if(|(waits_for, ..)| waits_for == ticket)
         {
-            answer(reply, Ok(accepted));
+            state.due = Some((reply, accepted));
         }
         let effects = state.machine.on_fact(self.handle.world.now(), fact);
         self.perform(me, state, effects);
@@ -203,6 +210,9 @@ impl DevProvisionActor {
         if state.shown.as_ref() != Some(&part) {
             self.handle.status.publish_dev(part.clone());
             state.shown = Some(part);
+        }
+        if let Some((reply, accepted)) = state.due.take() {
+            answer(reply, Ok(accepted));
         }
     }
 
