@@ -66,7 +66,10 @@ impl DevProvision {
         let judged = tokio::time::timeout(within, self.world.resolve(body)).await;
         let resolved = Arc::new(judged.map_err(|_| Denied::Busy)?.map_err(Denied::Refused)?);
         let by = By { id: self.world.operation_id(), holder: holder.to_owned() };
-        self.slot.command(within, |reply| Message::Configure(resolved.clone(), by.clone(), reply)).await
+        let ask = |reply| Message::Configure(resolved.clone(), by.clone(), reply);
+        let answer = self.slot.command(within, ask).await?;
+        self.status.caught_up().await;
+        Ok(answer)
     }
 
     /// A runtime was installed, switched or removed: what shells find is brought up to date.
@@ -93,8 +96,9 @@ struct DevProvisionActor {
 
 struct State {
     machine: Machine,
-    /// The answer that waits for the disk.
+    /// The answer that waits for the disk, then for this turn to be published.
     promised: Option<(Ticket, Answer, Accepted)>,
+    due: Option<(Answer, Accepted)>,
     timer: Option<(Ticket, AbortHandle)>,
     step: Option<AbortHandle>,
     /// Dropped with the actor, and every task with it.
@@ -109,7 +113,7 @@ impl Actor for DevProvisionActor {
 
     async fn pre_start(&self, _: ActorRef<Message>, _: ()) -> Result<State, ActorProcessingErr> {
         let machine = Machine::new(self.handle.settings.clone());
-        Ok(State { machine, promised: None, timer: None, step: None, tasks: JoinSet::new(), shown: None })
+        Ok(State { machine, promised: None, due: None, timer: None, step: None, tasks: JoinSet::new(), shown: None })
     }
 
     async fn post_start(&self, me: ActorRef<Message>, _: &mut State) -> Result<(), ActorProcessingErr> {
@@ -133,7 +137,10 @@ impl Actor for DevProvisionActor {
                 let effects = state.machine.on_runtimes_changed();
                 self.perform(&me, state, effects);
             }
-            Message::Ping(reply) => return Ok(reply.send(())?),
+            Message::Ping(reply) => {
+                answer(reply, ());
+                return Ok(());
+            }
             #[cfg(test)]
             Message::Panic => panic!("injected"),
         }
@@ -158,7 +165,7 @@ impl DevProvisionActor {
         if let Fact::Stored(ticket, _) = &fact
             && let Some((_, reply, accepted)) = state.promised.take_if(|(waits_for, ..)| waits_for == ticket)
         {
-            answer(reply, Ok(accepted));
+            state.due = Some((reply, accepted));
         }
         let effects = state.machine.on_fact(self.handle.world.now(), fact);
         self.perform(me, state, effects);
@@ -174,6 +181,9 @@ impl DevProvisionActor {
         if state.shown.as_ref() != Some(&part) {
             self.handle.status.publish_dev(part.clone());
             state.shown = Some(part);
+        }
+        if let Some((reply, accepted)) = state.due.take() {
+            answer(reply, Ok(accepted));
         }
     }
 

@@ -7,7 +7,7 @@
 //!  root ───────────────────Ping───────►└─────────────────┘──part────► StatusAggregator, Console
 //! ```
 //! I promise (each tested in `game_server/tests.rs`):
-//! - a command is answered within `limits.command_timeout`, and what I acknowledged is on disk;
+//! - a command is answered within `limits.command_timeout`, and what I acknowledged is on disk and in the status;
 //! - I never wait inside a handler: whatever takes time is a task that reports exactly one fact;
 //! - if I panic, freeze or return an error the root replaces me; my successor takes the same path as a new agent, finds
 //!   the run and goes on, and neither the game nor its console notices;
@@ -168,7 +168,9 @@ impl GameServer {
 
     async fn ask(&self, command: Command) -> Result<Accepted, Denied> {
         let within = self.settings.limits.command_timeout;
-        self.slot.command(within, |reply| Message::Ask(command.clone(), reply)).await
+        let accepted = self.slot.command(within, |reply| Message::Ask(command.clone(), reply)).await?;
+        self.status.caught_up().await;
+        Ok(accepted)
     }
 
     fn by(&self, holder: &str) -> By {
@@ -261,19 +263,27 @@ impl GameServerActor {
         let accepted = Accepted { operation: decision.operation, state: decision.state };
         match decision.durable {
             Some(ticket) => _ = state.promised.insert(ticket, (reply, accepted)),
-            None => answer(reply, Ok(accepted)),
+            None => self.acknowledge(state, reply, accepted),
         }
         self.carry_out(me, state, decision.effects);
     }
 
     fn on_fact(&self, me: &ActorRef<Message>, state: &mut State, fact: Fact) {
-        if let Fact::Reply(ticket, Reply::Stored(_)) = &fact
-            && let Some((reply, accepted)) = state.promised.remove(ticket)
-        {
-            answer(reply, Ok(accepted));
-        }
+        let promised = match &fact {
+            Fact::Reply(ticket, Reply::Stored(_)) => state.promised.remove(ticket),
+            _ => None,
+        };
         let effects = state.machine.on_fact(self.world.now(), fact);
+        if let Some((reply, accepted)) = promised {
+            self.acknowledge(state, reply, accepted);
+        }
         self.carry_out(me, state, effects);
+    }
+
+    /// Who is told finds it in the status. What follows comes later: should it break, this much is still true.
+    fn acknowledge(&self, state: &mut State, reply: Answer, accepted: Accepted) {
+        self.publish(state);
+        answer(reply, Ok(accepted));
     }
 
     /// Performs the effects, then lets go of timers and tasks that no longer matter.

@@ -34,6 +34,9 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinSet};
 
+/// How long somebody waits for a status that is being restarted.
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(1);
+
 /// One revision of everything readers may see, with the JSON of `/status` ready to serve.
 #[derive(Clone, Debug)]
 pub struct Published {
@@ -222,6 +225,13 @@ impl Status {
         _ = self.shared.game.subscribe().wait_for(|game| !game.recovering).await;
     }
 
+    /// Resolves once everything that was said before is published: who is told that a command was taken finds it in the
+    /// status. A status that is just being restarted shows it later.
+    pub async fn caught_up(&self) {
+        // Messages are taken in order.
+        _ = self.slot.call(CAUGHT_UP_WITHIN, Message::Ping).await;
+    }
+
     /// How the root brings the actor to life, again and again.
     pub fn child(&self) -> Child {
         let shared = self.shared.clone();
@@ -280,7 +290,10 @@ impl Actor for StatusAggregator {
             Message::Changed => self.take_parts(&me, state),
             Message::Tick => return self.tick(&me, state),
             Message::Sampled(usage) => state.parts.usage = usage,
-            Message::Ping(reply) => return Ok(reply.send(())?),
+            Message::Ping(reply) => {
+                _ = reply.send(()); // who asked may have given up
+                return Ok(());
+            }
             #[cfg(test)]
             Message::Panic => panic!("injected"),
         }

@@ -56,6 +56,19 @@ async fn an_acknowledgement_means_stored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_acknowledged_is_in_the_status() {
+    let script = Script::new();
+    script.mood().save_takes = Duration::ZERO;
+    let agent = Agent::ready(&script).await;
+    for _ in 0..10 {
+        let accepted = agent.game.restart("test").await.unwrap().operation;
+        let shown = agent.status.current();
+        assert!(shown.operations.iter().any(|operation| Some(&operation.id) == accepted.as_ref()), "{accepted:?}");
+        agent.until(|p| p.operations.iter().all(|operation| operation.state.is_final())).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unusable_config_changes_nothing() {
     let script = Script::new();
     let agent = Agent::up(&script).await;

@@ -64,6 +64,19 @@ async fn a_change_is_one_revision_and_its_json_is_ready() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_it_to_catch_up_sees_what_was_said() {
+    let (_, status, _root) = up().await;
+    status.slot.filled().await;
+    let reader = status.reader();
+    for state in [Shown::Starting, Shown::Running, Shown::Stopping] {
+        status.publish_game(part(state));
+        assert_ne!(reader.current().snapshot.state, state, "nobody has had a chance to publish it");
+        status.caught_up().await;
+        assert_eq!(reader.current().snapshot.state, state);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn usage_is_sampled_every_interval_and_no_more() {
     let (gauges, status, _root) = up().await;
     tokio::time::sleep(Duration::from_secs(52)).await;

@@ -132,7 +132,7 @@ async fn up(mode: UpdateMode, fails: Option<&'static str>) -> (Arc<Mutex<Vec<Str
 /// In virtual time: what never comes ends the test at once.
 async fn until(updater: &Updater, state: UpdateState) -> Standing {
     let mut standing = updater.shared.standing.subscribe();
-    let seen = timeout(Duration::from_secs(5), standing.wait_for(|standing| standing.state == state)).await;
+    let seen = timeout(Duration::from_secs(60), standing.wait_for(|standing| standing.state == state)).await;
     seen.unwrap().unwrap().clone()
 }
 

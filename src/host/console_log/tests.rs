@@ -108,7 +108,7 @@ async fn the_bell_is_armed_only_while_somebody_waits() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), armed).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), armed).await.unwrap();
     keeper.write(b"first");
     bench.log.ring();
     assert_eq!(waiting.await.unwrap().range.end, 5);
@@ -168,7 +168,7 @@ async fn a_flood_wakes_viewers_a_bounded_number_of_times() {
         tokio::task::yield_now().await;
     }
     bench.log.ring();
-    let wakes = tokio::time::timeout(Duration::from_secs(10), counting).await.unwrap().unwrap();
+    let wakes = tokio::time::timeout(Duration::from_secs(60), counting).await.unwrap().unwrap();
     let most = 2 + began.elapsed().as_millis() / COALESCE.as_millis();
     assert!(wakes <= most, "{wakes} wake-ups, at most {most}");
 }

@@ -57,6 +57,9 @@ pub struct Checked {
     pub output: String,
 }
 
+/// How long the end of its output is waited for where something that got away still holds it open.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 #[derive(Debug, thiserror::Error)]
 #[error("{command} {why}{}", said(output))]
 pub struct CheckFailed {
@@ -82,7 +85,7 @@ pub fn check(check: &Check, cancel: &CancellationToken) -> Result<Checked, Check
     let (status, why) = wait(&mut child, check.within, cancel);
     // Also after a good end: nothing it started may stay in a tree that is about to move.
     kill_group(&child);
-    let output = tail.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+    let output = tail.recv_timeout(LAST_WORDS).unwrap_or_default();
     match (status, why) {
         (Ok(Some(status)), _) if status.success() => Ok(Checked { output }),
         (Ok(Some(status)), _) => Err(failed(format!("failed ({status})"), output)),

@@ -6,7 +6,7 @@ use tokio::{
     net::TcpListener,
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 const HURRY: Duration = Duration::from_millis(300);
 
 /// A TCP peer: every connection gets what `reply` says to its first bytes, then is closed (`hold`: kept open).

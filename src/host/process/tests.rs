@@ -17,12 +17,12 @@ fn who(child: &Child) -> Identity {
 }
 
 async fn end_of(fd: &PidFd) -> Ended {
-    tokio::time::timeout(Duration::from_secs(10), fd.gone()).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(60), fd.gone()).await.unwrap().unwrap();
     fd.reap().unwrap().unwrap()
 }
 
 fn poll<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = look() {
             return found;

@@ -32,7 +32,7 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 /// Longer than anything takes that works.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 const PASSWORD: &str = "correct horse battery";
 const AGENT_TOKEN: &str = "the-agents-own-secret";
 const GAME: Vmid = Vmid(5001);

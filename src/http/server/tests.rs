@@ -135,7 +135,8 @@ async fn past_the_limit_a_peer_is_told_and_health_still_answers() {
 
 #[tokio::test]
 async fn silent_peers_past_the_reserve_are_closed_at_once() {
-    let agent = Fixture::with(|s| s.limits.connections = 1).await;
+    let never = Duration::from_secs(3600);
+    let agent = Fixture::with(|s| (s.limits.connections, s.limits.header_timeout) = (1, never)).await;
     let mut held = Vec::new();
     for _ in 0..=super::RESERVE {
         held.push(agent.connect().await);
@@ -143,7 +144,7 @@ async fn silent_peers_past_the_reserve_are_closed_at_once() {
     until("the reserve is used up", || agent.traffic.open.load(Relaxed) == 1 + super::RESERVE as u64).await;
     let mut beyond = agent.connect().await;
     let mut byte = [0];
-    let read = timeout(Duration::from_secs(1), beyond.read(&mut byte)).await.expect("closed at once");
+    let read = timeout(DEADLINE, beyond.read(&mut byte)).await.expect("closed at once");
     assert!(matches!(read, Ok(0) | Err(_)));
 }
 
