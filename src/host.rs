@@ -30,6 +30,7 @@ pub mod password;
 pub mod probe;
 pub mod process;
 pub mod releases;
+pub mod resident;
 pub mod runtimes;
 pub mod server_files;
 pub mod server_root;

@@ -11,10 +11,7 @@
 //!
 //! I do not: decide what the status says (`policy::status` does) or keep history.
 use crate::{
-    actors::{
-        root::{Child, Spawn},
-        slot::Slot,
-    },
+    actors::{root::Child, slot::Slot},
     model::{
         crash::CrashReport,
         operation::Operation,
@@ -31,7 +28,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinSet};
 
@@ -174,23 +171,8 @@ impl Status {
 
     /// How the root brings the actor to life, again and again.
     pub fn child(&self) -> Child {
-        let (mold, pinged) = (self.clone(), self.slot.clone());
-        let spawn: Spawn = Arc::new(move |root| Box::pin(mold.clone().spawn(root)));
-        Child::new(
-            "status",
-            spawn,
-            Arc::new(move |within| {
-                let slot = pinged.clone();
-                Box::pin(async move { slot.call(within, Message::Ping).await.is_ok() })
-            }),
-        )
-    }
-
-    async fn spawn(self, root: ActorCell) -> Result<ActorCell, SpawnErr> {
-        let Status { slot, shared } = self;
-        let (actor, _) = Actor::spawn_linked(None, StatusAggregator { shared }, (), root).await?;
-        slot.put(actor.clone());
-        Ok(actor.get_cell())
+        let shared = self.shared.clone();
+        self.slot.child("status", Message::Ping, move || StatusAggregator { shared: shared.clone() })
     }
 }
 

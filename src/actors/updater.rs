@@ -13,7 +13,7 @@
 use crate::{
     actors::{
         game_server::Denied,
-        root::{Child, Spawn},
+        root::Child,
         slot::{Slot, Unanswered},
         status::{Status, StatusReader},
     },
@@ -34,7 +34,7 @@ use crate::{
     },
 };
 use futures_util::future::BoxFuture;
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
@@ -130,23 +130,8 @@ impl Updater {
 
     /// How the root brings the actor to life, again and again.
     pub fn child(&self) -> Child {
-        let (mold, pinged) = (self.clone(), self.slot.clone());
-        let spawn: Spawn = Arc::new(move |root| Box::pin(mold.clone().spawn(root)));
-        Child::new(
-            "updater",
-            spawn,
-            Arc::new(move |within| {
-                let slot = pinged.clone();
-                Box::pin(async move { slot.call(within, Message::Ping).await.is_ok() })
-            }),
-        )
-    }
-
-    async fn spawn(self, root: ActorCell) -> Result<ActorCell, SpawnErr> {
-        let Updater { slot, shared } = self;
-        let (actor, _) = Actor::spawn_linked(None, UpdaterActor { shared }, (), root).await?;
-        slot.put(actor.clone());
-        Ok(actor.get_cell())
+        let shared = self.shared.clone();
+        self.slot.child("updater", Message::Ping, move || UpdaterActor { shared: shared.clone() })
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
         updater::Updater,
     },
     config::{self, Origins, Sources},
-    host::{keeper_client::KeeperClient, process, store::StoreError},
+    host::{keeper_client::KeeperClient, process, resident, store::StoreError},
     http::{
         agent::{Agent, Build},
         hosts::Hosts,
@@ -47,6 +47,7 @@ use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
+    time::{Instant, interval_at},
 };
 use updating::{Files, Handover, Life, MachineDepot};
 use world::MachineWorld;
@@ -58,6 +59,9 @@ pub const EXIT_CONFIG: u8 = 78;
 /// Threads for blocking calls (disk, /proc) leave after this long without work.
 const IDLE_THREAD: Duration = Duration::from_secs(5);
 const BLOCKING_THREADS: usize = 8;
+/// When the start is over, and how often it is looked after what was mapped since.
+const SETTLED: Duration = Duration::from_secs(5);
+const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// What an ordered stop may take beyond the workload's own grace.
 const FAREWELL_SLACK: Duration = Duration::from_secs(5);
 
@@ -168,6 +172,7 @@ async fn live(settings: Arc<Settings>, life: Life) -> Result<Option<Handover>, F
     let hosts = hosts(&settings, address);
     let face = Agent::new(status.reader(), container, installer, updates, &settings, hosts, build()).face();
     let server = tokio::spawn(serve(listener, face, settings.clone(), drained));
+    tokio::spawn(travel_light());
     println!("listening agent http://{address}");
     life.expect_watchdog();
     if life.on_trial {
@@ -193,6 +198,17 @@ async fn live(settings: Arc<Settings>, life: Life) -> Result<Option<Handover>, F
     drain.send_replace(true);
     server.await.map_err(cannot("end the server in order"))?;
     Ok(next)
+}
+
+/// What only the start, or an operation since, needed is let go of.
+async fn travel_light() {
+    let mut now_and_then = interval_at(Instant::now() + SETTLED, TRIM_EVERY);
+    loop {
+        now_and_then.tick().await;
+        if let Err(why) = resident::let_go() {
+            tracing::debug!(%why, "code that is not needed stays mapped");
+        }
+    }
 }
 
 /// Everybody who remembers something, not yet alive.
