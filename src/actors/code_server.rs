@@ -9,12 +9,13 @@
 //! I promise (each tested in `code_server/tests.rs`): the set-up hears of an editor only once it answers and goes on
 //! doing so for `codeserver.settle`, else why it does not; a start installs nothing; who starts what was never
 //! installed is told so. Backoff, adoption, reports and everything else are the supervisor's own promises.
+pub mod idle;
 #[cfg(test)]
 mod tests;
 
 use crate::{
     actors::{
-        game_server::{Accepted, Denied, GameServer, Part, world::World},
+        game_server::{Accepted, Console, Denied, GameServer, Part, world::World},
         root::Child,
         status::Status,
     },
@@ -65,6 +66,11 @@ impl CodeServer {
 
     pub async fn restart(&self, holder: &str) -> Result<Accepted, Denied> {
         self.supervised.restart(holder).await.map_err(never_installed)
+    }
+
+    /// What it has printed.
+    pub fn console(&self) -> Console {
+        self.supervised.console()
     }
 
     /// As [`GameServer::shut_down`].

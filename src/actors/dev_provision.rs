@@ -18,8 +18,9 @@ pub mod world;
 use crate::{
     actors::{
         game_server::{Accepted, Denied},
-        root::{Child, Spawn},
-        slot::{Slot, Unanswered},
+        report::{self, lost},
+        root::Child,
+        slot::Slot,
         status::Status,
     },
     model::{phase::State as Shown, refusal::Refusal, settings::Settings},
@@ -29,18 +30,13 @@ use crate::{
         status::DevPart,
     },
 };
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{future::Future, sync::Arc, time::Duration};
-use tokio::{
-    task::{AbortHandle, JoinSet},
-    time::{Instant, timeout_at},
-};
+use tokio::task::{AbortHandle, JoinSet};
 use world::World;
 
 const RECALL_WITHIN: Duration = Duration::from_secs(30);
 const SAVE_WITHIN: Duration = Duration::from_secs(30);
-/// Between two tries of a command that came before the first look around was over.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Handle to the DevProvisionActor; survives the actor's own restarts.
 #[derive(Clone)]
@@ -60,23 +56,8 @@ impl DevProvision {
 
     /// How the root brings the actor to life, again and again.
     pub fn child(&self) -> Child {
-        let (mold, pinged) = (self.clone(), self.slot.clone());
-        let spawn: Spawn = Arc::new(move |root| Box::pin(mold.clone().spawn(root)));
-        Child::new(
-            "dev_provision",
-            spawn,
-            Arc::new(move |within| {
-                let slot = pinged.clone();
-                Box::pin(async move { slot.call(within, Message::Ping).await.is_ok() })
-            }),
-        )
-    }
-
-    async fn spawn(self, root: ActorCell) -> Result<ActorCell, SpawnErr> {
-        let slot = self.slot.clone();
-        let (actor, _) = Actor::spawn_linked(None, DevProvisionActor { handle: self }, (), root).await?;
-        slot.put(actor.clone());
-        Ok(actor.get_cell())
+        let mold = self.clone();
+        self.slot.child("dev_provision", Message::Ping, move || DevProvisionActor { handle: mold.clone() })
     }
 
     /// `body`: the whole `/config` request as JSON. Validated here; a refusal names the field and nothing was changed.
@@ -85,17 +66,7 @@ impl DevProvision {
         let judged = tokio::time::timeout(within, self.world.resolve(body)).await;
         let resolved = Arc::new(judged.map_err(|_| Denied::Busy)?.map_err(Denied::Refused)?);
         let by = By { id: self.world.operation_id(), holder: holder.to_owned() };
-        let deadline = Instant::now() + within;
-        timeout_at(deadline, self.slot.filled()).await.map_err(|_| Denied::Gone)?;
-        loop {
-            let ask = |reply| Message::Configure(resolved.clone(), by.clone(), reply);
-            match self.slot.call(within, ask).await {
-                Ok(Err(Refusal::Recovering)) if Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
-                Ok(answer) => return answer.map_err(Denied::Refused),
-                Err(Unanswered::Late) => return Err(Denied::Busy),
-                Err(Unanswered::Gone) => return Err(Denied::Gone),
-            }
-        }
+        self.slot.command(within, |reply| Message::Configure(resolved.clone(), by.clone(), reply)).await
     }
 
     /// A runtime was installed, switched or removed: what shells find is brought up to date.
@@ -271,47 +242,13 @@ impl State {
         lost: Fact,
         fact: impl Future<Output = Fact> + Send + 'static,
     ) -> AbortHandle {
-        let report = Report { me: me.clone(), lost: Some(lost) };
-        self.tasks.spawn(async move {
-            let fact = match limit {
-                Some(limit) => tokio::time::timeout(limit, fact).await.ok(),
-                None => Some(fact.await),
-            };
-            if let Some(fact) = fact {
-                report.tell(fact);
-            }
-        })
-    }
-}
-
-/// Exactly one terminal fact: the true one, or on drop the one for a lost task.
-struct Report {
-    me: ActorRef<Message>,
-    lost: Option<Fact>,
-}
-
-impl Report {
-    fn tell(mut self, fact: Fact) {
-        self.lost = None;
-        tell(&self.me, fact);
-    }
-}
-
-impl Drop for Report {
-    fn drop(&mut self) {
-        if let Some(fact) = self.lost.take() {
-            tell(&self.me, fact);
-        }
+        report::send(&mut self.tasks, me, limit, Message::Fact(lost), async { Message::Fact(fact.await) })
     }
 }
 
 /// An actor that is gone needs no facts: its successor finds out by itself.
 fn tell(me: &ActorRef<Message>, fact: Fact) {
     _ = me.cast(Message::Fact(fact));
-}
-
-fn lost(limit: Duration) -> String {
-    format!("no answer within {} s, or its task broke", limit.as_secs())
 }
 
 /// The caller may have given up waiting; then nobody needs the answer.

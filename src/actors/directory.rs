@@ -10,10 +10,7 @@
 //! the same moment; while the database is gone the last known state serves on.
 //!
 //! I do not: decide (policy::access does) or write (the doorkeeper and the registry do).
-use super::{
-    root::{Child, Spawn},
-    slot::Slot,
-};
+use super::{root::Child, slot::Slot};
 use crate::{
     host::{
         clock,
@@ -22,7 +19,7 @@ use crate::{
     },
     model::gateway::{People, Servers},
 };
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{Mutex, watch},
@@ -112,23 +109,8 @@ impl Directory {
 
     /// How the root brings the actor to life that looks for others' writes.
     pub fn child(&self) -> Child {
-        let (mold, pinged) = (self.clone(), self.slot.clone());
-        let spawn: Spawn = Arc::new(move |root| Box::pin(mold.clone().spawn(root)));
-        Child::new(
-            "directory",
-            spawn,
-            Arc::new(move |within| {
-                let slot = pinged.clone();
-                Box::pin(async move { slot.call(within, Message::Ping).await.is_ok() })
-            }),
-        )
-    }
-
-    async fn spawn(self, root: ActorCell) -> Result<ActorCell, SpawnErr> {
-        let slot = self.slot.clone();
-        let (actor, _) = Actor::spawn_linked(None, Follower { directory: self }, (), root).await?;
-        slot.put(actor.clone());
-        Ok(actor.get_cell())
+        let mold = self.clone();
+        self.slot.child("directory", Message::Ping, move || Follower { directory: mold.clone() })
     }
 }
 

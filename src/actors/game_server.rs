@@ -24,11 +24,7 @@ pub mod world;
 pub use console::{Chunk, Console, RunEnd};
 
 use crate::{
-    actors::{
-        root::{Child, Spawn},
-        slot::{Slot, Unanswered},
-        status::Status,
-    },
+    actors::{root::Child, slot::Slot, status::Status},
     model::{
         dev::Addon, ids::OperationId, phase::State as Shown, refusal::Refusal, settings::Settings, snapshot::Players,
     },
@@ -45,14 +41,8 @@ use crate::{
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{
-    task::{AbortHandle, JoinSet},
-    time::{Instant, interval, timeout_at},
-};
+use tokio::task::{AbortHandle, JoinSet};
 use world::World;
-
-/// Between two tries of a command that came before the first look around was over.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A command was taken; what becomes of it is seen in the operation.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,24 +109,11 @@ impl GameServer {
 
     /// How the root brings the actor to life, again and again.
     pub fn child(&self) -> Child {
-        let (mold, pinged) = (self.clone(), self.slot.clone());
-        let spawn: Spawn = Arc::new(move |root| Box::pin(mold.clone().spawn(root)));
-        Child::new(
-            self.part.actor(),
-            spawn,
-            Arc::new(move |within| {
-                let slot = pinged.clone();
-                Box::pin(async move { slot.call(within, Message::Ping).await.is_ok() })
-            }),
-        )
-    }
-
-    async fn spawn(self, root: ractor::ActorCell) -> Result<ractor::ActorCell, ractor::SpawnErr> {
-        let GameServer { part, slot, world, settings, status, console } = self;
-        let actor = GameServerActor { part, world, settings, status, console };
-        let (actor, _) = Actor::spawn_linked(None, actor, (), root).await?;
-        slot.put(actor.clone());
-        Ok(actor.get_cell())
+        let mold = self.clone();
+        self.slot.child(self.part.actor(), Message::Ping, move || {
+            let GameServer { part, slot: _, world, settings, status, console } = mold.clone();
+            GameServerActor { part, world, settings, status, console }
+        })
     }
 
     /// `body`: the whole `/config` request as JSON. Validated here; a [`Refusal::Unusable`] names the field and nothing was changed.
@@ -191,24 +168,7 @@ impl GameServer {
 
     async fn ask(&self, command: Command) -> Result<Accepted, Denied> {
         let within = self.settings.limits.command_timeout;
-        let (deadline, mut pace) = (Instant::now() + within, interval(LOOK_AGAIN));
-        timeout_at(deadline, self.slot.filled()).await.map_err(|_| Denied::Gone)?;
-        loop {
-            pace.tick().await;
-            // The first look around takes a moment: who asks right after the agent's start need not ask again.
-            match self.ask_once(command.clone(), within).await {
-                Err(Denied::Refused(Refusal::Recovering)) if Instant::now() < deadline => {}
-                answer => return answer,
-            }
-        }
-    }
-
-    async fn ask_once(&self, command: Command, within: Duration) -> Result<Accepted, Denied> {
-        match self.slot.call(within, |reply| Message::Ask(command, reply)).await {
-            Ok(answer) => answer.map_err(Denied::Refused),
-            Err(Unanswered::Late) => Err(Denied::Busy),
-            Err(Unanswered::Gone) => Err(Denied::Gone),
-        }
+        self.slot.command(within, |reply| Message::Ask(command.clone(), reply)).await
     }
 
     fn by(&self, holder: &str) -> By {

@@ -11,7 +11,7 @@
 //! I do not: decide which shards are mine (`sharing` does, with `policy::collector::share`).
 use super::{
     collector::{self, Assignment, Outlet},
-    root::{Child, Spawn},
+    root::Child,
     slot::Slot,
     statuses::Statuses,
 };
@@ -23,7 +23,7 @@ use crate::{
     },
     policy::collector::share,
 };
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -61,23 +61,8 @@ impl Collectors {
 
     /// How the root brings the actor to life, again and again.
     pub fn child(&self) -> Child {
-        let (mold, pinged) = (self.clone(), self.slot.clone());
-        let spawn: Spawn = Arc::new(move |root| Box::pin(mold.clone().spawn(root)));
-        Child::new(
-            "collectors",
-            spawn,
-            Arc::new(move |within| {
-                let slot = pinged.clone();
-                Box::pin(async move { slot.call(within, Message::Ping).await.is_ok() })
-            }),
-        )
-    }
-
-    async fn spawn(self, root: ActorCell) -> Result<ActorCell, SpawnErr> {
-        let slot = self.slot.clone();
-        let (actor, _) = Actor::spawn_linked(None, Supervisor { handle: self }, (), root).await?;
-        slot.put(actor.clone());
-        Ok(actor.get_cell())
+        let mold = self.clone();
+        self.slot.child("collectors", Message::Ping, move || Supervisor { handle: mold.clone() })
     }
 }
 

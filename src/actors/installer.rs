@@ -22,12 +22,7 @@ mod tests;
 pub mod workshop;
 
 use crate::{
-    actors::{
-        game_server::Denied,
-        root::{Child, Spawn},
-        slot::{Slot, Unanswered},
-        status::Status,
-    },
+    actors::{game_server::Denied, root::Child, slot::Slot, status::Status},
     model::{
         ids::OperationId,
         install::{Family, Present, Tree, TreeId, User, Wanted},
@@ -43,18 +38,11 @@ use crate::{
         operations::By,
     },
 };
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::{Instant, interval, timeout},
-};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use workshop::{Available, Progress, Unmet, Workshop};
-
-/// Between two tries of a command that came before the first look around was over.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long an answer is kept back until what it names is shown.
 const SHOWN_WITHIN: Duration = Duration::from_millis(500);
@@ -103,24 +91,11 @@ impl Installer {
 
     /// How the root brings the actor to life, again and again.
     pub fn child(&self) -> Child {
-        let (mold, pinged) = (self.clone(), self.slot.clone());
-        let spawn: Spawn = Arc::new(move |root| Box::pin(mold.clone().spawn(root)));
-        Child::new(
-            "installer",
-            spawn,
-            Arc::new(move |within| {
-                let slot = pinged.clone();
-                Box::pin(async move { slot.call(within, Message::Ping).await.is_ok() })
-            }),
-        )
-    }
-
-    async fn spawn(self, root: ActorCell) -> Result<ActorCell, SpawnErr> {
-        let Installer { slot, workshop, settings, status, seen } = self;
-        let actor = InstallerActor { workshop, settings, status, seen };
-        let (actor, _) = Actor::spawn_linked(None, actor, (), root).await?;
-        slot.put(actor.clone());
-        Ok(actor.get_cell())
+        let mold = self.clone();
+        self.slot.child("installer", Message::Ping, move || {
+            let Installer { slot: _, workshop, settings, status, seen } = mold.clone();
+            InstallerActor { workshop, settings, status, seen }
+        })
     }
 
     /// Sees to it that this is installed and sound, and with `activate` also the active version of its family.
@@ -238,20 +213,7 @@ impl Installer {
 
     async fn told(&self, command: Command) -> Result<Accepted, Denied> {
         let within = self.settings.limits.command_timeout;
-        let (deadline, mut pace) = (Instant::now() + within, interval(LOOK_AGAIN));
-        loop {
-            pace.tick().await;
-            let answer = match self.slot.call(within, |reply| Message::Ask(command.clone(), reply)).await {
-                Ok(answer) => answer.map_err(Denied::Refused),
-                Err(Unanswered::Late) => Err(Denied::Busy),
-                Err(Unanswered::Gone) => Err(Denied::Gone),
-            };
-            match answer {
-                Err(Denied::Refused(Refusal::Recovering)) if Instant::now() < deadline => {}
-                Err(Denied::Gone) if self.slot.current().is_none() && Instant::now() < deadline => {}
-                answer => return answer,
-            }
-        }
+        self.slot.command(within, |reply| Message::Ask(command.clone(), reply)).await
     }
 
     fn by(&self, holder: &str) -> By {

@@ -14,7 +14,7 @@
 use super::{
     collector::Outlet,
     gateway_root::Shards,
-    root::{Child, Spawn},
+    root::Child,
     slot::Slot,
     statuses::{Cached, Statuses},
 };
@@ -30,7 +30,7 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
@@ -120,23 +120,8 @@ impl Sharing {
 
     /// How the root brings the actor to life, again and again.
     pub fn child(&self) -> Child {
-        let (mold, pinged) = (self.clone(), self.slot.clone());
-        let spawn: Spawn = Arc::new(move |root| Box::pin(mold.clone().spawn(root)));
-        Child::new(
-            "sharing",
-            spawn,
-            Arc::new(move |within| {
-                let slot = pinged.clone();
-                Box::pin(async move { slot.call(within, Message::Ping).await.is_ok() })
-            }),
-        )
-    }
-
-    async fn spawn(self, root: ActorCell) -> Result<ActorCell, SpawnErr> {
-        let Sharing { slot, shared } = self;
-        let (actor, _) = Actor::spawn_linked(None, Sharer { shared }, (), root).await?;
-        slot.put(actor.clone());
-        Ok(actor.get_cell())
+        let shared = self.shared.clone();
+        self.slot.child("sharing", Message::Ping, move || Sharer { shared: shared.clone() })
     }
 }
 

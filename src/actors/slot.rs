@@ -1,7 +1,18 @@
 //! The address of an actor that may be reborn: handles hold the slot, the root's spawner puts the present actor in it.
-use ractor::{ActorRef, Message, RpcReplyPort, rpc::CallResult};
+use super::{
+    game_server::Denied,
+    root::{Child, Spawn},
+};
+use crate::model::refusal::Refusal;
+use ractor::{Actor, ActorRef, Message, RpcReplyPort, rpc::CallResult};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
+};
+
+/// Between two tries of a command that came before the actor's first look around was over.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Why a call brought no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,5 +71,51 @@ impl<M: Message> Slot<M> {
             Ok(CallResult::Timeout) => Err(Unanswered::Late),
             Ok(CallResult::SenderError) | Err(_) => Err(Unanswered::Gone),
         }
+    }
+    /// A command, answered within twice `within`. The first look around takes a moment: who asks right after the agent's start, or the
+    /// actor's rebirth, need not ask again.
+    pub async fn command<T: Send + 'static>(
+        &self,
+        within: Duration,
+        message: impl Fn(RpcReplyPort<Result<T, Refusal>>) -> M,
+    ) -> Result<T, Denied> {
+        let (deadline, mut pace) = (Instant::now() + within, interval(LOOK_AGAIN));
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        timeout_at(deadline, self.filled()).await.map_err(|_| Denied::Gone)?;
+        loop {
+            pace.tick().await;
+            match self.call(within, &message).await {
+                Ok(Err(Refusal::Recovering)) if Instant::now() < deadline => {}
+                Ok(answer) => return answer.map_err(Denied::Refused),
+                Err(Unanswered::Late) => return Err(Denied::Busy),
+                Err(Unanswered::Gone) => return Err(Denied::Gone),
+            }
+        }
+    }
+
+    /// How the root brings the actor of this address to life, again and again.
+    pub fn child<A>(
+        &self,
+        name: &'static str,
+        ping: fn(RpcReplyPort<()>) -> M,
+        newborn: impl Fn() -> A + Send + Sync + 'static,
+    ) -> Child
+    where
+        A: Actor<Msg = M, Arguments = ()>,
+    {
+        let (slot, pinged) = (self.clone(), self.clone());
+        let spawn: Spawn = Arc::new(move |root| {
+            let (slot, newborn) = (slot.clone(), newborn());
+            Box::pin(async move {
+                let (actor, _) = Actor::spawn_linked(None, newborn, (), root).await?;
+                slot.put(actor.clone());
+                Ok(actor.get_cell())
+            })
+        });
+        let answers = Arc::new(move |within| -> futures_util::future::BoxFuture<'static, bool> {
+            let slot = pinged.clone();
+            Box::pin(async move { slot.call(within, ping).await.is_ok() })
+        });
+        Child::new(name, spawn, answers)
     }
 }

@@ -11,11 +11,9 @@
 //!
 //! I do not: decide what the status says (`policy::status` does) or keep history.
 use crate::{
-    actors::{
-        root::{Child, Spawn},
-        slot::Slot,
-    },
+    actors::{root::Child, slot::Slot},
     model::{
+        activity::Activity,
         crash::CrashReport,
         dev::Addon,
         operation::Operation,
@@ -25,14 +23,14 @@ use crate::{
     policy::{
         installer::InstallPart,
         status::{
-            DevPart, Finding, GamePart, Identity, Parts, all_crashes, all_operations, findings, fold, revise,
-            says_the_same,
+            DevPart, Finding, GamePart, Identity, Parts, UpdatePart, all_crashes, all_operations, findings, fold,
+            revise, says_the_same,
         },
     },
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinSet};
 
@@ -110,8 +108,9 @@ struct Shared {
     sshd: watch::Sender<GamePart>,
     tailscale: watch::Sender<GamePart>,
     dev: watch::Sender<DevPart>,
+    activity: watch::Sender<Option<Activity>>,
     install: watch::Sender<InstallPart>,
-    update: watch::Sender<Vec<Warning>>,
+    update: watch::Sender<UpdatePart>,
     published: watch::Sender<Arc<Published>>,
 }
 
@@ -140,8 +139,21 @@ impl Status {
         let (game, dev, code_server) = (watch::Sender::new(game), watch::Sender::default(), watch::Sender::default());
         let (install, published) = (watch::Sender::default(), watch::Sender::new(Arc::new(first)));
         let (update, sshd, tailscale) = (watch::Sender::default(), watch::Sender::default(), watch::Sender::default());
-        let shared =
-            Shared { identity, gauges, interval, game, code_server, sshd, tailscale, dev, install, update, published };
+        let activity = watch::Sender::default();
+        let shared = Shared {
+            identity,
+            gauges,
+            interval,
+            game,
+            code_server,
+            sshd,
+            tailscale,
+            dev,
+            activity,
+            install,
+            update,
+            published,
+        };
         Ok(Status { slot: Slot::default(), shared: Arc::new(shared) })
     }
 
@@ -183,6 +195,14 @@ impl Status {
         self.slot.cast(Message::Changed);
     }
 
+    /// As [`Status::publish_game`], for how the editor is used; `None` while nobody looks.
+    pub fn publish_activity(&self, activity: Option<Activity>) {
+        let news = |said: &mut Option<Activity>| std::mem::replace(said, activity.clone()) != activity;
+        if self.shared.activity.send_if_modified(news) {
+            self.slot.cast(Message::Changed);
+        }
+    }
+
     /// As [`Status::publish_game`], for the installer's part.
     pub fn publish_install(&self, part: InstallPart) {
         self.shared.install.send_replace(part);
@@ -190,8 +210,8 @@ impl Status {
     }
 
     /// As [`Status::publish_game`], for what is to be said of the agent's updates.
-    pub fn publish_update(&self, warnings: Vec<Warning>) {
-        let news = |said: &mut Vec<Warning>| std::mem::replace(said, warnings.clone()) != warnings;
+    pub fn publish_update(&self, part: UpdatePart) {
+        let news = |said: &mut UpdatePart| std::mem::replace(said, part.clone()) != part;
         if self.shared.update.send_if_modified(news) {
             self.slot.cast(Message::Changed);
         }
@@ -204,23 +224,8 @@ impl Status {
 
     /// How the root brings the actor to life, again and again.
     pub fn child(&self) -> Child {
-        let (mold, pinged) = (self.clone(), self.slot.clone());
-        let spawn: Spawn = Arc::new(move |root| Box::pin(mold.clone().spawn(root)));
-        Child::new(
-            "status",
-            spawn,
-            Arc::new(move |within| {
-                let slot = pinged.clone();
-                Box::pin(async move { slot.call(within, Message::Ping).await.is_ok() })
-            }),
-        )
-    }
-
-    async fn spawn(self, root: ActorCell) -> Result<ActorCell, SpawnErr> {
-        let Status { slot, shared } = self;
-        let (actor, _) = Actor::spawn_linked(None, StatusAggregator { shared }, (), root).await?;
-        slot.put(actor.clone());
-        Ok(actor.get_cell())
+        let shared = self.shared.clone();
+        self.slot.child("status", Message::Ping, move || StatusAggregator { shared: shared.clone() })
     }
 }
 
@@ -254,9 +259,10 @@ impl Actor for StatusAggregator {
         let install = self.shared.install.borrow().clone();
         let usage = self.shared.published.borrow().snapshot.usage.clone();
         let code_server = self.shared.code_server.borrow().clone();
-        let identity = self.shared.identity.clone();
+        let (identity, activity) = (self.shared.identity.clone(), self.shared.activity.borrow().clone());
         let addons = self.shared.addons().into_iter().collect();
-        let parts = Parts { identity, game, code_server, addons, dev, install, usage, machine: Vec::new() };
+        let (machine, update) = (Vec::new(), self.shared.update.borrow().clone());
+        let parts = Parts { identity, game, code_server, addons, dev, activity, install, update, usage, machine };
         Ok(State { parts, tasks: JoinSet::new() })
     }
 
@@ -279,7 +285,7 @@ impl Actor for StatusAggregator {
             Message::Panic => panic!("injected"),
         }
         state.parts.machine = self.shared.gauges.warnings();
-        state.parts.machine.extend(self.shared.update.borrow().iter().cloned());
+        state.parts.update = self.shared.update.borrow().clone();
         self.publish(state)
     }
 }
@@ -297,6 +303,7 @@ impl StatusAggregator {
         }
         state.parts.take_dev(self.shared.dev.borrow().clone());
         state.parts.install = self.shared.install.borrow().clone();
+        state.parts.activity = self.shared.activity.borrow().clone();
         if stage(&state.parts) != before {
             let (me, usage) = (me.clone(), self.shared.gauges.usage(stage(&state.parts).0));
             state.tasks.spawn(async move { _ = me.cast(Message::Sampled(usage.await)) });

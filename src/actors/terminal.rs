@@ -22,23 +22,17 @@ pub use desk::{Desk, Seat};
 use crate::{
     actors::{
         game_server::{Denied, RunEnd},
-        root::{Child, Spawn},
-        slot::{Slot, Unanswered},
+        root::Child,
+        slot::Slot,
     },
     model::{exit::Exit, ids::RunId, refusal::Refusal, settings::Settings},
     policy::terminal::{self, Effect, Found, Session, Size, Ticket, Viewer},
 };
 use desk::Desks;
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{
-    task::JoinSet,
-    time::{Instant, timeout_at},
-};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use std::{collections::BTreeMap, sync::Arc};
+use tokio::task::JoinSet;
 use world::World;
-
-/// Between two tries of a viewer that came before earlier sessions were found.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Handle to the TerminalActor; survives the actor's own restarts.
 #[derive(Clone)]
@@ -56,40 +50,15 @@ impl Terminal {
 
     /// How the root brings the actor to life, again and again.
     pub fn child(&self) -> Child {
-        let (mold, pinged) = (self.clone(), self.slot.clone());
-        let spawn: Spawn = Arc::new(move |root| Box::pin(mold.clone().spawn(root)));
-        Child::new(
-            "terminal",
-            spawn,
-            Arc::new(move |within| {
-                let slot = pinged.clone();
-                Box::pin(async move { slot.call(within, Message::Ping).await.is_ok() })
-            }),
-        )
-    }
-
-    async fn spawn(self, root: ActorCell) -> Result<ActorCell, SpawnErr> {
-        let slot = self.slot.clone();
-        let (actor, _) = Actor::spawn_linked(None, TerminalActor { handle: self }, (), root).await?;
-        slot.put(actor.clone());
-        Ok(actor.get_cell())
+        let mold = self.clone();
+        self.slot.child("terminal", Message::Ping, move || TerminalActor { handle: mold.clone() })
     }
 
     /// A place at the session's shell, which is started if none lives. Answers within `limits.command_timeout`.
     pub async fn attach(&self, session: &str) -> Result<Seat, Denied> {
         terminal::check_name(session).map_err(Denied::Refused)?;
         let within = self.settings.limits.command_timeout;
-        let deadline = Instant::now() + within;
-        timeout_at(deadline, self.slot.filled()).await.map_err(|_| Denied::Gone)?;
-        loop {
-            let asked = self.slot.call(within, |reply| Message::Attach(session.to_owned(), reply)).await;
-            match asked {
-                Ok(Err(Refusal::Recovering)) if Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
-                Ok(answer) => return answer.map_err(Denied::Refused),
-                Err(Unanswered::Late) => return Err(Denied::Busy),
-                Err(Unanswered::Gone) => return Err(Denied::Gone),
-            }
-        }
+        self.slot.command(within, |reply| Message::Attach(session.to_owned(), reply)).await
     }
 
     /// A session's output; nothing is started for it.

@@ -5,12 +5,7 @@
 //! ```
 //! I promise: a server is registered only after players could join it; a proxy that was restarted knows all of them again
 //! after one interval; what others registered is left alone; one comparison at a time.
-use super::{
-    directory::Directory,
-    root::{Child, Spawn},
-    slot::Slot,
-    statuses::Statuses,
-};
+use super::{directory::Directory, root::Child, slot::Slot, statuses::Statuses};
 use crate::{
     host::{
         clock,
@@ -19,7 +14,7 @@ use crate::{
     model::{gateway::Server, time::WallTime},
     policy::velocity::{Call, Entry, Wish, calls, name, wish},
 };
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
@@ -48,23 +43,8 @@ impl Velocity {
 
     /// How the root brings the actor to life.
     pub fn child(&self) -> Child {
-        let (mold, pinged) = (self.clone(), self.slot.clone());
-        let spawn: Spawn = Arc::new(move |root| Box::pin(mold.clone().spawn(root)));
-        Child::new(
-            "velocity",
-            spawn,
-            Arc::new(move |within| {
-                let slot = pinged.clone();
-                Box::pin(async move { slot.call(within, Message::Ping).await.is_ok() })
-            }),
-        )
-    }
-
-    async fn spawn(self, root: ActorCell) -> Result<ActorCell, SpawnErr> {
-        let Velocity { slot, shared } = self;
-        let (actor, _) = Actor::spawn_linked(None, Registrar { shared }, (), root).await?;
-        slot.put(actor.clone());
-        Ok(actor.get_cell())
+        let shared = self.shared.clone();
+        self.slot.child("velocity", Message::Ping, move || Registrar { shared: shared.clone() })
     }
 }
 

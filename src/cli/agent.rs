@@ -15,7 +15,7 @@ use super::args::AgentArgs;
 use crate::{
     actors::{
         addons::Addons,
-        code_server::CodeServer,
+        code_server::{CodeServer, idle::IdleStop},
         container::Container,
         dev_provision::DevProvision,
         game_server::{GameServer, world::World},
@@ -26,7 +26,7 @@ use crate::{
         updater::Updater,
     },
     config::{self, Origins, Sources},
-    host::{keeper_client::KeeperClient, process, store::StoreError},
+    host::{keeper_client::KeeperClient, process, resident, store::StoreError},
     http::{
         agent::{Agent, Build},
         hosts::Hosts,
@@ -43,6 +43,7 @@ use crate::{
 use dev::{
     DevWorld,
     addon::{AddonWorld, Keepers},
+    counting::EditorCounters,
     editor,
     services::Services,
     shells::Shells,
@@ -55,6 +56,7 @@ use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
+    time::{Instant, interval_at},
 };
 use updating::{Files, Handover, Life, MachineDepot};
 use world::MachineWorld;
@@ -66,6 +68,9 @@ pub const EXIT_CONFIG: u8 = 78;
 /// Threads for blocking calls (disk, /proc) leave after this long without work.
 const IDLE_THREAD: Duration = Duration::from_secs(5);
 const BLOCKING_THREADS: usize = 8;
+/// When the start is over, and how often it is looked after what was mapped since.
+const SETTLED: Duration = Duration::from_secs(5);
+const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// What an ordered stop may take beyond the workload's own grace.
 const FAREWELL_SLACK: Duration = Duration::from_secs(5);
 
@@ -176,6 +181,7 @@ async fn live(settings: Arc<Settings>, life: Life) -> Result<Option<Handover>, F
     let hosts = hosts(&settings, address);
     let face = Agent::new(status.reader(), container, installer, updates, &settings, hosts, build()).face();
     let server = tokio::spawn(serve(listener, face, settings.clone(), drained));
+    tokio::spawn(travel_light());
     println!("listening agent http://{address}");
     life.expect_watchdog();
     if life.on_trial {
@@ -201,6 +207,17 @@ async fn live(settings: Arc<Settings>, life: Life) -> Result<Option<Handover>, F
     drain.send_replace(true);
     server.await.map_err(cannot("end the server in order"))?;
     Ok(next)
+}
+
+/// What only the start, or an operation since, needed is let go of.
+async fn travel_light() {
+    let mut now_and_then = interval_at(Instant::now() + SETTLED, TRIM_EVERY);
+    loop {
+        now_and_then.tick().await;
+        if let Err(why) = resident::let_go() {
+            tracing::debug!(%why, "code that is not needed stays mapped");
+        }
+    }
 }
 
 /// Everybody who remembers something, not yet alive.
@@ -239,8 +256,10 @@ fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     let installer = Installer::new(Arc::new(workshop), settings.clone(), status.clone());
     let world = MachineWorld::new(settings.clone(), keeper, installer.clone()).map_err(&state)?;
     let game = GameServer::new(Arc::new(world), settings.clone(), status.clone());
+    let counters = EditorCounters::new(settings, editors_keeper.clone());
     let world = editor::Editor::new(settings.clone(), editors_keeper).map_err(&state)?;
     let code_server = CodeServer::new(Arc::new(world), settings.clone(), status.clone());
+    let idle = IdleStop::new(Arc::new(counters), code_server.clone());
     let addons = addons(settings, &status, &keepers).map_err(&state)?;
     let services = services(settings, &code_server, &addons, keepers);
     let provision = dev_provision(settings, &status, &installer, services).map_err(&state)?;
@@ -248,7 +267,7 @@ fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     tokio::spawn(tell_shells(installer.clone(), provision.clone()));
     let children =
         [status.child(), installer.child(), game.child(), code_server.child(), provision.child(), terminal.child()];
-    let children = children.into_iter().chain(addons.children()).chain([updater.child()]).collect();
+    let children = children.into_iter().chain(addons.children()).chain([updater.child()]).chain(idle.child()).collect();
     let container = Container::new(game, provision, code_server, terminal, kind);
     Ok(Actors { status, container, addons, installer, updater, handover, children })
 }

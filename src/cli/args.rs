@@ -210,6 +210,9 @@ pub enum ClientVerb {
     /// Language runtimes: what is installed, and what could be
     #[command(subcommand)]
     Runtimes(RuntimesVerb),
+    /// The editor in the browser of a dev container
+    #[command(subcommand)]
+    Codeserver(CodeserverVerb),
     /// Update the agent itself; what it supervises does not notice
     Update(UpdateArgs),
     /// Check this machine and the configuration, and say what to do
@@ -352,6 +355,24 @@ pub enum RuntimesVerb {
     },
     /// Delete superseded versions and what no install needs
     Gc(WaitArgs),
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum CodeserverVerb {
+    /// Is it up, who uses it, what it takes, how it ended last; exit code 1 if it is not up
+    Status,
+    /// Start it and wait until it answers; installs nothing
+    Start(WaitArgs),
+    /// Stop it; what runs in its terminals ends too
+    Stop(WaitArgs),
+    /// Stop it and start it again
+    Restart(WaitArgs),
+    /// Print what it has said
+    Logs {
+        /// How many lines
+        #[arg(long, short = 'n', default_value_t = 100, value_name = "N")]
+        lines: usize,
+    },
 }
 
 #[derive(Clone, Debug, Subcommand)]

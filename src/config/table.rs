@@ -133,6 +133,10 @@ static TABLE: &[Setting] = settings! {
     "codeserver.ready_within", "Start deadline of the editor.", |x| Slot::Time(&mut x.codeserver.ready_within, ms(1)..=HOUR);
     "codeserver.settle", "During the set-up: how long the editor must stay up before it counts.", |x| Slot::Time(&mut x.codeserver.settle, Duration::ZERO..=HOUR);
     "codeserver.abs_proxy_base_path", "Path before /absproxy/ as browsers see it; {vmid} is filled in.", |x| Slot::OptionalPath(&mut x.codeserver.abs_proxy_base_path);
+    "codeserver.idle_stop", "The editor is stopped when nobody has used it for so long; 0 = never.", |x| Slot::Time(&mut x.codeserver.idle_stop, Duration::ZERO..=DAY * 30);
+    "codeserver.idle_sample", "Time between two looks whether the editor is used.", |x| Slot::Time(&mut x.codeserver.idle_sample, ms(100)..=HOUR);
+    "codeserver.idle_traffic", "Bytes a minute that a browser may send while its page counts as merely open.", |x| Slot::Size(&mut x.codeserver.idle_traffic, 0..=1 << 30);
+    "codeserver.idle_cpu", "Share of a core that the editor may take while it counts as idle.", |x| Slot::Share(&mut x.codeserver.idle_cpu, 0.0..=1.0);
 
     "sshd.port", "Port of the sshd addon where /config names none.", |x| Slot::Count(&mut x.sshd.port, 1..=65_535);
     "sshd.key_commands", "Keys in /config may bring options that act with every login (command, environment).", |x| Slot::Flag(&mut x.sshd.key_commands);

@@ -1,9 +1,7 @@
-//! The editor on this machine: which version is installed, its own configuration file, and the machine's processes among
-//! which it may be.
+//! The editor on this machine: which version is installed, and its own configuration file.
 use super::{accounts::Account, beneath::Beneath, install::Shelf};
 use nix::sys::stat::Mode;
 use std::{
-    fs,
     io::{self, Read, Write},
     path::{Path, PathBuf},
 };
@@ -13,8 +11,6 @@ const CONFIG: &str = ".config/code-server/config.yaml";
 const BROKEN: &str = ".config/code-server/config.yaml.broken";
 /// A larger one is no configuration.
 const MOST_BYTES: u64 = 256 << 10;
-/// Bytes of one command line that are looked at; the editor's first two words are paths.
-const MOST_ARGV: u64 = 16 << 10;
 
 /// The active version's folder; `None` if none is installed. Blocking.
 pub fn installed(shelf: &Path) -> io::Result<Option<PathBuf>> {
@@ -47,46 +43,11 @@ pub fn set_config_aside(home: &Path, account: &Account) -> io::Result<PathBuf> {
     Ok(home.join(BROKEN))
 }
 
-/// One process of this machine, as far as this account may see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
-    pub pid: i32,
-    pub exe: Option<PathBuf>,
-    pub argv: Vec<String>,
-}
-
-/// Every process that shows its command line: with `hidepid` an account sees only its own. Blocking.
-pub fn programs() -> io::Result<Vec<Program>> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let entry = entry?;
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // It may end meanwhile, and kernel threads have no command line.
-        let Ok(file) = fs::File::open(entry.path().join("cmdline")) else { continue };
-        let mut text = Vec::new();
-        if file.take(MOST_ARGV).read_to_end(&mut text).is_err() || text.is_empty() {
-            continue;
-        }
-        let words = text.strip_suffix(b"\0").unwrap_or(&text).split(|b| *b == 0);
-        let argv = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-        all.push(Program { pid, exe: fs::read_link(entry.path().join("exe")).ok(), argv });
-    }
-    Ok(all)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::host::accounts;
-    use std::os::unix::fs::symlink;
-
-    #[test]
-    fn this_process_is_among_those_seen() {
-        let all = programs().unwrap();
-        let me = all.iter().find(|program| program.pid == std::process::id() as i32).unwrap();
-        assert_eq!(me.exe.as_deref(), Some(std::env::current_exe().unwrap().as_path()));
-        assert_eq!(me.argv, std::env::args().collect::<Vec<_>>());
-    }
+    use std::{fs, os::unix::fs::symlink};
 
     #[test]
     fn the_configuration_is_read_replaced_and_set_aside_and_no_link_is_followed() {

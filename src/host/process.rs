@@ -13,6 +13,7 @@ use std::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
+pub mod scan;
 mod stat;
 mod tree;
 pub use stat::Stat;

@@ -110,6 +110,7 @@ pub const ROUTES: &[Route] = &[
     dev(Method::POST, "/dev/codeserver/start", || post(code_server::start)),
     dev(Method::POST, "/dev/codeserver/stop", || post(code_server::stop)),
     dev(Method::POST, "/dev/codeserver/restart", || post(code_server::restart)),
+    dev(Method::GET, "/dev/codeserver/log", || get(code_server::log)),
     bearer(Method::POST, "/agent/update", || post(update::update)),
     bearer(Method::GET, "/agent/update/status", || get(update::status)),
     bearer(Method::GET, "/crashes", || get(crashes::list)),

@@ -297,6 +297,9 @@ impl GameCommands for ScriptedGame {
     fn editor(&self, verb: EditorVerb, holder: &'static str) -> BoxFuture<'_, Verdict> {
         self.called(format!("editor {verb:?} {holder}"))
     }
+    fn editor_output(&self) -> Arc<dyn KeptOutput> {
+        self.console.clone()
+    }
     fn command(&self, line: String) -> BoxFuture<'_, Result<(), Denied>> {
         self.called(format!("command {line}")).map(|verdict| verdict.map(drop)).boxed()
     }
@@ -344,6 +347,7 @@ impl UpdateCommands for ScriptedUpdates {
             current: "v0.1.0".into(),
             latest: None,
             update_available: false,
+            operation_id: None,
             target: None,
             mode: UpdateMode::Notify,
             state: UpdateState::Idle,

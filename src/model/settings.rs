@@ -1,6 +1,7 @@
 //! Every limit, timeout and path an operator may set, as plain values. `config` reads them; `docs/settings.md` lists them.
 mod addons;
 mod agent;
+pub mod artifacts;
 mod codeserver;
 
 pub use addons::{Sshd, Tailscale};

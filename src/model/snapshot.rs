@@ -1,5 +1,6 @@
 //! The body of `GET /status` (CONTRACT §1.4). Field names and types are what existing clients rely on.
 use super::{
+    activity::Activity,
     crash::Classification,
     ids::{InstanceId, OperationId, Revision},
     install::RuntimeState,
@@ -61,6 +62,14 @@ pub struct Snapshot {
     pub code_server_port: Option<u16>,
     /// The other addons of a dev container that were ever wanted.
     pub addons: Vec<AddonState>,
+    /// The editor's own, where it was ever installed: `state` says how the set-up is.
+    pub code_server_state: Option<State>,
+    /// Of the editor with all that it started, as `usage` has it.
+    pub code_server_memory_bytes: Option<u64>,
+    /// While `codeserver.idle_stop` is set and it is up.
+    pub code_server_activity: Option<Activity>,
+    /// It is down because nobody used it.
+    pub code_server_idle_stopped: bool,
     pub runtimes: Vec<RuntimeState>,
     pub operation_in_progress: bool,
     pub operation_type: Option<OperationKind>,

@@ -1,6 +1,7 @@
 //! The editor in the browser: what is launched, which of the machine's processes are it, and whether its own
 //! configuration lets it come up. Pure; how it is supervised is `policy::game_server`'s, as for a game.
 mod config;
+pub mod idle;
 mod port;
 mod process;
 #[cfg(test)]
@@ -8,7 +9,7 @@ mod tests;
 
 pub use config::{Judged, judge};
 pub use port::check_port;
-pub use process::{Role, Seen, role};
+pub use process::{Role, claims, is_its_program};
 
 use crate::{
     model::{

@@ -4,6 +4,7 @@ mod dev;
 
 use crate::{
     model::{
+        activity::Activity,
         container::Kind,
         crash::CrashReport,
         dev::Addon,
@@ -38,10 +39,21 @@ pub struct Parts {
     /// And about the other addons, as far as anything was said.
     pub addons: BTreeMap<Addon, GamePart>,
     pub dev: DevPart,
+    /// How the editor is used, while somebody looks.
+    pub activity: Option<Activity>,
     pub install: InstallPart,
+    pub update: UpdatePart,
     pub usage: Usage,
     /// What the machine cannot give.
     pub machine: Vec<Warning>,
+}
+
+/// What the UpdaterActor says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdatePart {
+    pub warnings: Vec<Warning>,
+    /// Newest first.
+    pub operations: Arc<Vec<Operation>>,
 }
 
 /// What the GameServerActor says.
@@ -51,6 +63,8 @@ pub struct GamePart {
     pub recovering: bool,
     pub configured: bool,
     pub state: State,
+    /// Who wanted it to be down, if it is so because somebody wanted it.
+    pub stopped_by: Option<String>,
     pub process: Option<ProcessPart>,
     /// That the process was launched to listen on.
     pub ports: Vec<u16>,
@@ -186,12 +200,12 @@ pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
     match parts.kind() {
         Kind::Game => fold_game(&mut s, &parts.game, now.0),
         Kind::Dev => {
-            dev::fold(&mut s, &parts.dev, &parts.code_server, now.0);
+            dev::fold(&mut s, parts, now.0);
             addons::fold(&mut s, &parts.addons);
         }
     }
     fold_install(&mut s, &parts.install);
-    s.warnings.extend(parts.machine.iter().cloned());
+    s.warnings.extend(parts.machine.iter().chain(&parts.update.warnings).cloned());
     s
 }
 
@@ -274,16 +288,16 @@ fn fold_install(s: &mut Snapshot, install: &InstallPart) {
     s.warnings.extend(install.warnings.iter().cloned());
 }
 
-/// Newest first: ids sort by time. The workload's and the installer's, each bounded by `limits.operations_kept`.
+/// Newest first: ids sort by time. Each part bounds its own.
 pub fn all_operations(parts: &Parts) -> Arc<Vec<Operation>> {
-    let (workload, install) = (parts.workload_operations(), &parts.install.operations);
-    let editor = &parts.code_server.operations;
-    let mut addons = parts.addons.values().flat_map(|part| part.operations.iter()).peekable();
-    if install.is_empty() && editor.is_empty() && addons.peek().is_none() {
+    let workload = parts.workload_operations();
+    let others = [&parts.install.operations, &parts.code_server.operations, &parts.update.operations];
+    let others = others.into_iter().chain(parts.addons.values().map(|part| &part.operations));
+    let mut others = others.flat_map(|operations| operations.iter()).peekable();
+    if others.peek().is_none() {
         return workload.clone();
     }
-    let more = install.iter().chain(editor.iter()).chain(addons);
-    let mut all: Vec<Operation> = workload.iter().chain(more).cloned().collect();
+    let mut all: Vec<Operation> = workload.iter().chain(others).cloned().collect();
     all.sort_by(|a, b| b.id.cmp(&a.id));
     Arc::new(all)
 }

@@ -1,8 +1,10 @@
-//! The real code-server under the real agent: from a bare root to an editor that answers, killed, hindered, adopted.
+//! The real code-server under the real agent: from a bare root to an editor that answers, killed, hindered, adopted. With
+//! ZLH_CODE_SERVER=VERSION another one that `tests/real/make-code-server.sh` has made.
 use crate::{
-    it::support::{Agent, Artifacts, Sandbox, client, eventually},
+    it::support::{Agent, Artifacts, Sandbox, Wrong, client, eventually},
     parts::{ide_part, runtime},
     play::free_port,
+    shop::{Nginx, Shop},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -22,40 +24,50 @@ use std::{
 const INSTALLED: Duration = Duration::from_secs(420);
 const SOON: Duration = Duration::from_secs(120);
 
-struct Rig {
-    artifacts: Artifacts,
-    sandbox: Sandbox,
-    port: u16,
+/// Which code-server: the one that `make realparts` makes, or another that `make-code-server.sh` has made.
+fn version() -> String {
+    std::env::var("ZLH_CODE_SERVER").unwrap_or_else(|_| "4.99.4".to_owned())
+}
+
+pub struct Rig {
+    pub artifacts: Artifacts,
+    /// Where the agent fetches from.
+    pub url: String,
+    pub sandbox: Sandbox,
+    pub port: u16,
 }
 
 impl Rig {
-    fn new() -> Rig {
-        let artifacts = Artifacts::serve();
+    pub fn new() -> Rig {
+        let (artifacts, version) = (Artifacts::serve(), version());
         let root = artifacts.root();
         put(&runtime("NODE_22"), &root.join("devcontainer/node/node-22.tar.gz"));
-        put(&tarball(), &root.join("addons/code-server/code-server-4.99.4-linux-amd64.tar.gz"));
+        put(&tarball(), &root.join(format!("addons/code-server/code-server-{version}-linux-amd64.tar.gz")));
         let catalog = json!({
             "runtimes": [{"id": "node", "versions": ["22"]}],
-            "addons": [{"id": "code-server", "versions": ["4.99.4"]}],
+            "addons": [{"id": "code-server", "versions": [version]}],
         });
         fs::write(root.join("devcontainer/_catalog.json"), catalog.to_string()).unwrap();
-        Rig { artifacts, sandbox: Sandbox::new(), port: free_port() }
+        Rig { url: artifacts.url(), artifacts, sandbox: Sandbox::new(), port: free_port() }
     }
 
-    fn agent(&self) -> Agent {
-        let set = format!("codeserver.port={}", self.port);
-        self.sandbox.agent(&[
-            "--artifacts-url",
-            &self.artifacts.url(),
-            "--set",
-            &set,
-            "--set",
-            "restart.backoff=100ms,1s,1s,1s",
-        ])
+    pub fn agent(&self) -> Agent {
+        self.agent_with(&[])
+    }
+
+    pub fn agent_with(&self, settings: &[&str]) -> Agent {
+        let port = format!("codeserver.port={}", self.port);
+        let mut words = vec!["--artifacts-url", &self.url, "--set", &port, "--set", "restart.backoff=100ms,1s,1s,1s"];
+        words.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+        self.sandbox.agent(&words)
     }
 
     async fn up(&self) -> (Agent, Value) {
-        let agent = self.agent();
+        self.set_up(self.agent()).await
+    }
+
+    /// From a bare root to an editor that answers.
+    pub async fn set_up(&self, agent: Agent) -> (Agent, Value) {
         agent.configure(&config()).await;
         let ended = |s: &Value| s["state"] == "running" || s["state"] == "error";
         let status = agent.until("set up, or an error", INSTALLED, ended).await;
@@ -63,7 +75,7 @@ impl Rig {
         (agent, status)
     }
 
-    fn home(&self) -> PathBuf {
+    pub fn home(&self) -> PathBuf {
         self.sandbox.root().join("home/dev")
     }
 
@@ -72,7 +84,7 @@ impl Rig {
         client().get(url).send().await.is_ok_and(|answer| answer.status() == 200)
     }
 
-    async fn finish(self, agent: Agent) {
+    pub async fn finish(self, agent: Agent) {
         agent.post("/dev/codeserver/stop").await;
         agent.until("no editor", SOON, |s| s["processRunning"] == false && s["operationInProgress"] == false).await;
         assert!(agent.terminate().success());
@@ -84,7 +96,7 @@ fn tarball() -> PathBuf {
     let part = ide_part("CODE_SERVER");
     match part.is_file() {
         true => part,
-        false => part.with_file_name("code-server-4.99.4-linux-amd64.tar.gz"),
+        false => part.with_file_name(format!("code-server-{}-linux-amd64.tar.gz", version())),
     }
 }
 
@@ -99,7 +111,7 @@ fn config() -> Value {
     json!({"container_type": "dev", "vmid": 6001, "runtime": "node", "version": "22", "enable_code_server": true})
 }
 
-fn up(status: &Value) -> bool {
+pub fn up(status: &Value) -> bool {
     status["codeServerRunning"] == true && status["operationInProgress"] == false
 }
 
@@ -151,9 +163,41 @@ async fn from_a_bare_root_to_an_editor_that_comes_back_and_outlives_the_agent() 
     rig.finish(agent).await;
 }
 
+/// The tarball has relative links inside, which any server hands out as it is.
+#[tokio::test]
+async fn it_is_installed_from_a_publishers_store_and_from_nginx() {
+    let publisher = Sandbox::new();
+    let shop = Shop::open(&publisher);
+    shop.add("node", "22", &runtime("NODE_22"));
+    shop.add("code-server", &version(), &tarball());
+    let nginx = Nginx::serve(&shop.store);
+    for url in [&shop.url, &nginx.url] {
+        let rig = Rig { url: url.clone(), ..Rig::new() };
+        let (agent, status) = rig.up().await;
+        assert_eq!(status["codeServerInstalled"], true, "{status:#}");
+        assert!(rig.healthy().await, "{url}");
+        let tree = rig.sandbox.root().join("opt/zlh/services/code-server/current");
+        let links = Command::new("find").arg(&tree).args(["-follow", "-type", "l"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&links.stdout), "", "no link leads nowhere");
+        rig.finish(agent).await;
+    }
+}
+
 #[tokio::test]
 async fn what_hinders_it_is_told_with_a_cure_and_mended_where_that_can_be_done() {
     let rig = Rig::new();
+    // A proxy's page instead of the archive: nothing is installed, and the address is named.
+    let archive = format!("addons/code-server/code-server-{}-linux-amd64.tar.gz", version());
+    rig.artifacts.spoil(&archive, Some(Wrong::Page));
+    let agent = rig.agent();
+    agent.configure(&config()).await;
+    let status = agent.until_state("error", INSTALLED).await;
+    let why = status["provisioningError"].as_str().unwrap();
+    assert!(why.contains(&archive), "{why}");
+    assert_eq!(status["codeServerInstalled"], false);
+    assert!(agent.terminate().success());
+    rig.artifacts.spoil(&archive, None);
+
     // Taken by somebody else before it was ever up: the set-up fails, and says who.
     let taken = TcpListener::bind(("0.0.0.0", rig.port)).unwrap();
     let agent = rig.sandbox.agent(&[
@@ -165,9 +209,10 @@ async fn what_hinders_it_is_told_with_a_cure_and_mended_where_that_can_be_done()
         "restart.port_wait=1s",
     ]);
     agent.configure(&config()).await;
-    let status = agent.until_state("error", INSTALLED).await;
+    let told = |s: &Value| s["state"] == "error" && s["provisioningError"].to_string().contains("held by");
+    let status = agent.until("the port's holder", INSTALLED, told).await;
     let why = status["provisioningError"].as_str().unwrap();
-    assert!(why.contains(&rig.port.to_string()) && why.contains("held by"), "{why}");
+    assert!(why.contains(&rig.port.to_string()), "{why}");
     drop(taken);
     agent.configure(&config()).await;
     agent.until_state("running", SOON).await;
@@ -226,7 +271,7 @@ async fn one_that_nobody_holds_is_adopted() {
     let (agent, status) = rig.up().await;
     agent.post("/dev/codeserver/stop").await;
     agent.until("down", SOON, |s| s["processRunning"] == false && s["operationInProgress"] == false).await;
-    let install = rig.sandbox.root().join("opt/zlh/services/code-server/4.99.4");
+    let install = rig.sandbox.root().join("opt/zlh/services/code-server").join(version());
     let mut stray = Command::new("setpriv")
         .args(["--reuid=dev", "--regid=dev", "--init-groups", "env", "-i"])
         .arg(format!("HOME={}", rig.home().display()))

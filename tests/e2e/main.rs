@@ -8,6 +8,7 @@ mod it {
 }
 
 mod codeserver;
+mod codeserver_used;
 mod ddnet;
 mod demo;
 mod freeciv;
@@ -19,5 +20,6 @@ mod parts;
 mod play;
 mod player;
 mod runtimes;
+mod shop;
 mod squid;
 mod teeworlds;

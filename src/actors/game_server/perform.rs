@@ -3,7 +3,10 @@
 //! Whatever takes time runs in a task that reports exactly one fact, also if it panics, is cut off or is cancelled.
 use super::{GameServerActor, Message, State};
 use crate::{
-    actors::pace::while_it_moves,
+    actors::{
+        pace::while_it_moves,
+        report::{self, Report, lost},
+    },
     host::keeping::{Alive, Discovery, EventSink, KeeperEvent, KeepingError, LaunchStep, Scope},
     model::{ids::RunId, workload::WorkloadSpec},
     policy::{
@@ -93,10 +96,10 @@ impl GameServerActor {
             tell(&to, Fact::Reply(ticket, Reply::Progressed { step: step.to_owned(), progress }));
         });
         let prepared = self.world.prepare(config, progress);
-        let report = Report { me: me.clone(), lost: Some(answer(Err(lost(patience)))) };
+        let report = Report::new(me, Message::Fact(answer(Err(lost(patience)))));
         state.tasks.spawn(async move {
             if let Some(result) = while_it_moves(prepared, signs, patience).await {
-                report.tell(answer(result));
+                report.tell(Message::Fact(answer(result)));
             }
         });
     }
@@ -183,43 +186,13 @@ impl State {
         lost: Fact,
         fact: impl Future<Output = Fact> + Send + 'static,
     ) {
-        let report = Report { me: me.clone(), lost: Some(lost) };
-        self.tasks.spawn(async move {
-            if let Ok(fact) = tokio::time::timeout(limit, fact).await {
-                report.tell(fact);
-            }
-        });
-    }
-}
-
-/// Exactly one terminal fact: the true one, or on drop the one for a lost task.
-struct Report {
-    me: ActorRef<Message>,
-    lost: Option<Fact>,
-}
-
-impl Report {
-    fn tell(mut self, fact: Fact) {
-        self.lost = None;
-        tell(&self.me, fact);
-    }
-}
-
-impl Drop for Report {
-    fn drop(&mut self) {
-        if let Some(fact) = self.lost.take() {
-            tell(&self.me, fact);
-        }
+        report::send(&mut self.tasks, me, limit, Message::Fact(lost), async { Message::Fact(fact.await) });
     }
 }
 
 /// An actor that is gone needs no facts: its successor finds out by itself.
 fn tell(me: &ActorRef<Message>, fact: Fact) {
     _ = me.cast(Message::Fact(fact));
-}
-
-fn lost(limit: Duration) -> String {
-    format!("no answer within {} s, or its task broke", limit.as_secs())
 }
 
 fn sink(me: &ActorRef<Message>) -> EventSink {

@@ -5,7 +5,10 @@ use super::{
     workshop::{Line, Unmet},
 };
 use crate::{
-    actors::pace::while_it_moves,
+    actors::{
+        pace::while_it_moves,
+        report::{self, Report, lost},
+    },
     policy::installer::{Effect, Fact, Failure, Ticket, plan::Step},
 };
 use futures_util::future::BoxFuture;
@@ -90,10 +93,11 @@ impl InstallerActor {
         state.stops.insert(ticket, stop.clone());
         let (pulse, signs) = watch::channel(());
         let work = begin(Line { progress: self.progress(me, ticket, pulse), stop: stop.clone() });
-        let report = Report { me: me.clone(), lost: Some(fact(ticket, Err(Failure::other("its task broke")))) };
+        let broke = fact(ticket, Err(Failure::other("its task broke")));
+        let report = Report::new(me, Message::Fact(broke));
         state.tasks.spawn(async move {
             let _stopped_with_me = stop.clone().drop_guard();
-            report.tell(fact(ticket, paced(work, signs, patience, &stop).await));
+            report.tell(Message::Fact(fact(ticket, paced(work, signs, patience, &stop).await)));
         });
     }
 
@@ -150,41 +154,11 @@ impl State {
         lost: Fact,
         fact: impl Future<Output = Fact> + Send + 'static,
     ) {
-        let report = Report { me: me.clone(), lost: Some(lost) };
-        self.tasks.spawn(async move {
-            if let Ok(fact) = timeout(limit, fact).await {
-                report.tell(fact);
-            }
-        });
-    }
-}
-
-/// Exactly one terminal fact: the true one, or on drop the one for a lost task.
-struct Report {
-    me: ActorRef<Message>,
-    lost: Option<Fact>,
-}
-
-impl Report {
-    fn tell(mut self, fact: Fact) {
-        self.lost = None;
-        tell(&self.me, fact);
-    }
-}
-
-impl Drop for Report {
-    fn drop(&mut self) {
-        if let Some(fact) = self.lost.take() {
-            tell(&self.me, fact);
-        }
+        report::send(&mut self.tasks, me, limit, Message::Fact(lost), async { Message::Fact(fact.await) });
     }
 }
 
 /// An actor that is gone needs no facts: its successor finds out by itself.
 fn tell(me: &ActorRef<Message>, fact: Fact) {
     _ = me.cast(Message::Fact(fact));
-}
-
-fn lost(limit: Duration) -> String {
-    format!("no answer within {} s, or its task broke", limit.as_secs())
 }

@@ -1,13 +1,16 @@
 //! Carries out what a session decided. Whatever takes time is a task that reports exactly one fact.
 use super::{Fact, Message, Open, State, TerminalActor, answer, desk::Seat};
 use crate::{
-    actors::held::Held,
+    actors::{
+        held::Held,
+        report::{self, lost},
+    },
     host::keeping::{Discovery, EventSink, KeeperEvent, KeepingError, Scope},
     model::{ids::RunId, refusal::Refusal},
     policy::terminal::{Effect, Found, check_name},
 };
 use ractor::ActorRef;
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 const RECOVER_WITHIN: Duration = Duration::from_secs(30);
@@ -22,7 +25,7 @@ impl TerminalActor {
     /// Looks for the shells of earlier agents, one after the other: they are few, and each takes milliseconds.
     pub(super) fn awaken(&self, me: &ActorRef<Message>, state: &mut State) {
         let (names, handle) = (self.world().sessions(), self.handle.clone());
-        let (to, sinks) = (me.clone(), me.clone());
+        let sinks = me.clone();
         let search = async move {
             let mut names = names.await?;
             names.extend(handle.desks.names());
@@ -38,7 +41,7 @@ impl TerminalActor {
             Ok(all)
         };
         let lost = Message::Recovered(Err(lost(RECOVER_WITHIN)));
-        report(&mut state.tasks, to, RECOVER_WITHIN, lost, async move { Message::Recovered(search.await) });
+        report::send(&mut state.tasks, me, RECOVER_WITHIN, lost, async move { Message::Recovered(search.await) });
     }
 
     pub(super) fn perform(
@@ -94,14 +97,14 @@ impl TerminalActor {
         };
         let message = move |result| Message::Fact(name, Fact::Launched(run, result));
         let lost = message.clone()(Err(Refusal::NoShell { detail: lost(LAUNCH_WITHIN) }));
-        report(tasks, me.clone(), LAUNCH_WITHIN, lost, async move { message(launched.await) });
+        report::send(tasks, me, LAUNCH_WITHIN, lost, async move { message(launched.await) });
     }
 
     fn forget(&self, me: &ActorRef<Message>, tasks: &mut JoinSet<()>, name: String, held: Held) {
         let forgotten = self.world().forget(&name, held);
         let message = move |result| Message::Fact(name, Fact::Forgotten(result));
         let lost = message.clone()(Err(lost(FORGET_WITHIN)));
-        report(tasks, me.clone(), FORGET_WITHIN, lost, async move { message(forgotten.await) });
+        report::send(tasks, me, FORGET_WITHIN, lost, async move { message(forgotten.await) });
     }
 }
 
@@ -113,46 +116,6 @@ fn signal(tasks: &mut JoinSet<()>, held: Held, run: RunId, signal: i32, scope: S
             Err(_) => tracing::warn!(%run, signal, why = lost(SIGNAL_WITHIN), "a shell could not be signalled"),
         }
     });
-}
-
-/// Exactly one message: the true one, or `lost` if the task is cut off, panics or is cancelled.
-fn report(
-    tasks: &mut JoinSet<()>,
-    to: ActorRef<Message>,
-    limit: Duration,
-    lost: Message,
-    message: impl Future<Output = Message> + Send + 'static,
-) {
-    let report = Report { to, lost: Some(lost) };
-    tasks.spawn(async move {
-        if let Ok(message) = tokio::time::timeout(limit, message).await {
-            report.tell(message);
-        }
-    });
-}
-
-struct Report {
-    to: ActorRef<Message>,
-    lost: Option<Message>,
-}
-
-impl Report {
-    fn tell(mut self, message: Message) {
-        self.lost = None;
-        _ = self.to.cast(message);
-    }
-}
-
-impl Drop for Report {
-    fn drop(&mut self) {
-        if let Some(message) = self.lost.take() {
-            _ = self.to.cast(message);
-        }
-    }
-}
-
-fn lost(limit: Duration) -> String {
-    format!("no answer within {} s, or its task broke", limit.as_secs())
 }
 
 fn sink(me: &ActorRef<Message>, name: &str) -> EventSink {

@@ -18,6 +18,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use std::{
     io,
     sync::{Mutex, MutexGuard},
+    time::Duration,
 };
 use tokio::sync::watch;
 

@@ -1,6 +1,7 @@
 //! What the DevProvisionActor asks of others, answered by this machine.
 pub mod addon;
 mod adopting;
+pub mod counting;
 pub mod editor;
 mod installs;
 mod records;

@@ -74,9 +74,10 @@ impl Gauges for MachineGauges {
     }
 }
 
-/// What the cgroup counts, where it counts both; it costs three reads, a look at all of /proc hundreds.
-fn measured(figures: &Figures, pid: i32) -> Measured {
-    match (figures.memory_bytes, figures.cpu) {
+/// What the cgroup counts, where it counts both and the workload is in it (an adopted editor is not); it costs three
+/// reads, a look at all of /proc hundreds.
+pub(super) fn measured(figures: &Figures, pid: i32) -> Measured {
+    match (figures.memory_bytes.filter(|bytes| *bytes > 0), figures.cpu) {
         (Some(memory_bytes), Some(cpu)) => Measured::Counted { memory_bytes, cpu },
         _ => Measured::Tree { pid },
     }

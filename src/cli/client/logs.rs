@@ -23,10 +23,18 @@ pub async fn show(session: &Session, args: LogsArgs) -> Result<(), Failure> {
     }
 }
 
+/// The last lines of another log than the console's.
+pub async fn tail_of(session: &Session, path: &'static str, lines: usize) -> Result<(), Failure> {
+    let log = Log { session, path };
+    let tail = log.last_lines(lines).await?;
+    Printer::new().write(&tail.bytes)
+}
+
 async fn history_and_more(session: &Session, args: &LogsArgs, printer: &mut Printer) -> Result<(), Failure> {
+    let log = Log { session, path: "console/log" };
     let first = match args.from {
-        Some(from) => Page::read(session, from).await?,
-        None => last_lines(session, args.lines).await?,
+        Some(from) => log.read(from).await?,
+        None => log.last_lines(args.lines).await?,
     };
     // What is printed ends where the log ended when asked: a busy server must not keep `zlh logs` from ending.
     let (goal, epoch) = (first.end, first.epoch);
@@ -35,7 +43,7 @@ async fn history_and_more(session: &Session, args: &LogsArgs, printer: &mut Prin
     }
     let mut place = printer.take(first)?;
     while place.offset < goal {
-        let page = Page::read(session, i64::try_from(place.offset).unwrap_or(i64::MAX)).await?;
+        let page = log.read(i64::try_from(place.offset).unwrap_or(i64::MAX)).await?;
         if page.epoch != epoch || page.bytes.is_empty() {
             break;
         }
@@ -59,10 +67,22 @@ struct Page {
 }
 
 impl Page {
+    fn place(&self) -> Place {
+        Place { epoch: self.epoch, offset: self.from + self.bytes.len() as u64 }
+    }
+}
+
+/// A log of the agent's, by the path it is read at.
+struct Log<'a> {
+    session: &'a Session,
+    path: &'static str,
+}
+
+impl Log<'_> {
     /// `from` as on the wire: absolute, or from the end if negative.
-    async fn read(session: &Session, from: i64) -> Result<Page, Failure> {
-        let answer = session.agent.read(&format!("console/log?from={from}&limit={PAGE}")).await?;
-        let number = |name: &str| -> Result<u64, Failure> { header_number(session, &answer, name) };
+    async fn read(&self, from: i64) -> Result<Page, Failure> {
+        let answer = self.session.agent.read(&format!("{}?from={from}&limit={PAGE}", self.path)).await?;
+        let number = |name: &str| -> Result<u64, Failure> { header_number(self.session, &answer, name) };
         let (start, end, epoch) = (number("Log-Start")?, number("Log-End")?, number("Log-Epoch")?);
         let asked = if from < 0 { end.saturating_sub(from.unsigned_abs()) } else { from.unsigned_abs().min(end) };
         let from = match answer.header("Log-From") {
@@ -72,46 +92,42 @@ impl Page {
         Ok(Page { epoch, from, bytes: answer.body, end, start })
     }
 
-    fn place(&self) -> Place {
-        Place { epoch: self.epoch, offset: self.from + self.bytes.len() as u64 }
+    /// The stretch that begins with the last `lines` lines, or with the oldest byte if there are fewer.
+    async fn last_lines(&self, lines: usize) -> Result<Page, Failure> {
+        let mut guess = FIRST_GUESS;
+        loop {
+            let tail = self.tail(guess).await?;
+            let whole = tail.from <= tail.start;
+            match last_lines_at(&tail.bytes, lines) {
+                Some(at) => {
+                    let bytes = tail.bytes.slice(at..);
+                    return Ok(Page { from: tail.from + at as u64, bytes, ..tail });
+                }
+                None if whole => return Ok(tail),
+                None => guess = guess.saturating_mul(4),
+            }
+        }
+    }
+
+    /// Everything from `length` bytes before the end on.
+    async fn tail(&self, length: u64) -> Result<Page, Failure> {
+        let mut tail = self.read(-i64::try_from(length).unwrap_or(i64::MAX)).await?;
+        let mut bytes = tail.bytes.to_vec();
+        while tail.from + (bytes.len() as u64) < tail.end {
+            let next = self.read(i64::try_from(tail.from + bytes.len() as u64).unwrap_or(i64::MAX)).await?;
+            if next.bytes.is_empty() || next.epoch != tail.epoch || next.from != tail.from + bytes.len() as u64 {
+                break;
+            }
+            bytes.extend_from_slice(&next.bytes);
+        }
+        tail.bytes = bytes.into();
+        Ok(tail)
     }
 }
 
 fn header_number(session: &Session, answer: &Answer, name: &str) -> Result<u64, Failure> {
     let text = answer.header(name).unwrap_or_default();
     text.parse().map_err(|_| session.agent.foreign(&format!("header {name} is {text:?}")))
-}
-
-/// The stretch that begins with the last `lines` lines, or with the oldest byte if there are fewer.
-async fn last_lines(session: &Session, lines: usize) -> Result<Page, Failure> {
-    let mut guess = FIRST_GUESS;
-    loop {
-        let tail = tail(session, guess).await?;
-        let whole = tail.from <= tail.start;
-        match last_lines_at(&tail.bytes, lines) {
-            Some(at) => {
-                let bytes = tail.bytes.slice(at..);
-                return Ok(Page { from: tail.from + at as u64, bytes, ..tail });
-            }
-            None if whole => return Ok(tail),
-            None => guess = guess.saturating_mul(4),
-        }
-    }
-}
-
-/// Everything from `length` bytes before the end on.
-async fn tail(session: &Session, length: u64) -> Result<Page, Failure> {
-    let mut tail = Page::read(session, -i64::try_from(length).unwrap_or(i64::MAX)).await?;
-    let mut bytes = tail.bytes.to_vec();
-    while tail.from + (bytes.len() as u64) < tail.end {
-        let next = Page::read(session, i64::try_from(tail.from + bytes.len() as u64).unwrap_or(i64::MAX)).await?;
-        if next.bytes.is_empty() || next.epoch != tail.epoch || next.from != tail.from + bytes.len() as u64 {
-            break;
-        }
-        bytes.extend_from_slice(&next.bytes);
-    }
-    tail.bytes = bytes.into();
-    Ok(tail)
 }
 
 /// Where the last `lines` lines begin; an unfinished line counts. `None` if there are fewer.

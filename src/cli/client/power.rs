@@ -96,8 +96,12 @@ async fn nothing_to_do(session: &Session, verb: &str, answer: &Answer) -> Result
     if session.json {
         return print_json(&answer.body);
     }
-    let status: Status = session.parse(&session.agent.read("status").await?.body)?;
-    print(&format!("nothing to {verb}: already {}\n", status.state))
+    // The editor's own state is in its answer; a stop of a game has none.
+    let state = match answer.body.is_empty() {
+        false => session.parse::<Accepted>(&answer.body)?.state,
+        true => session.parse::<Status>(&session.agent.read("status").await?.body)?.state,
+    };
+    print(&format!("nothing to {verb}: already {state}\n"))
 }
 
 fn no_longer_waiting(interrupted: std::io::Result<()>, verb: &str, id: &str) -> Failure {

@@ -60,6 +60,12 @@ pub struct Status {
     pub last_crash_reason: Option<String>,
     pub restart_attempt: u32,
     pub next_restart_at: Option<WallTime>,
+    pub code_server_installed: bool,
+    pub code_server_running: bool,
+    pub code_server_port: Option<u16>,
+    pub code_server_state: Option<String>,
+    pub code_server_memory_bytes: Option<u64>,
+    pub code_server_activity: Option<Activity>,
     pub operation_in_progress: bool,
     pub operation_type: Option<String>,
     pub operation_started_at: Option<WallTime>,
@@ -69,6 +75,16 @@ pub struct Status {
     pub warnings: Vec<Warning>,
     pub error: Option<String>,
     pub config: Value,
+}
+
+/// How the editor is used.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Activity {
+    pub last_active_at: Option<WallTime>,
+    pub last_activity: String,
+    pub connections: u64,
+    pub idle_stop_at: Option<WallTime>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

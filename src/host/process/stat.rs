@@ -10,6 +10,8 @@ pub struct Stat {
     pub parent: i32,
     pub group: i32,
     pub session: i32,
+    /// Device of its controlling terminal, as `st_rdev` names it; 0 = none.
+    pub terminal: u64,
     /// Ticks after boot at which the process started.
     pub start_ticks: u64,
 }
@@ -37,6 +39,7 @@ impl Stat {
             parent: number(rest.get(1)?)?,
             group: number(rest.get(2)?)?,
             session: number(rest.get(3)?)?,
+            terminal: number::<i32>(rest.get(4)?)?.cast_unsigned().into(),
             start_ticks: number(rest.get(19)?)?,
         })
     }
@@ -67,7 +70,7 @@ mod tests {
         #[test]
         fn no_name_can_forge_the_other_fields(name in prop::collection::vec(any::<u8>(), 0..16), start: u64) {
             let stat = Stat::parse(&line(&name, start)).unwrap();
-            let want = Stat { pid: 4242, state: 'S', parent: 7, group: 4242, session: 4240, start_ticks: start };
+            let want = Stat { pid: 4242, state: 'S', parent: 7, group: 4242, session: 4240, terminal: 34816, start_ticks: start };
             prop_assert_eq!(stat, want);
         }
 

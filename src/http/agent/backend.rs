@@ -41,6 +41,8 @@ pub trait GameCommands: Send + Sync + 'static {
     fn kill(&self, holder: &'static str) -> BoxFuture<'_, Verdict>;
     /// The verbs of the editor in a dev container.
     fn editor(&self, verb: EditorVerb, holder: &'static str) -> BoxFuture<'_, Verdict>;
+    /// What the editor has printed.
+    fn editor_output(&self) -> Arc<dyn KeptOutput>;
     fn command(&self, line: String) -> BoxFuture<'_, Result<(), Denied>>;
     fn players(&self) -> BoxFuture<'_, Result<Option<Players>, Denied>>;
     /// May something be asked for that only containers of this kind have?
@@ -73,6 +75,9 @@ impl GameCommands for Container {
             EditorVerb::Stop => self.code_server.stop(holder).boxed(),
             EditorVerb::Restart => self.code_server.restart(holder).boxed(),
         }
+    }
+    fn editor_output(&self) -> Arc<dyn KeptOutput> {
+        Arc::new(self.code_server.console())
     }
     fn command(&self, line: String) -> BoxFuture<'_, Result<(), Denied>> {
         self.game.command(line).boxed()

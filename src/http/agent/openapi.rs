@@ -40,6 +40,7 @@ use utoipa::{
         code_server::start,
         code_server::stop,
         code_server::restart,
+        code_server::log,
         update::update,
         update::status,
         crashes::list,

@@ -38,6 +38,7 @@ const PROMISED: &[(&str, &str)] = &[
     ("POST", "/dev/codeserver/start"),
     ("POST", "/dev/codeserver/stop"),
     ("POST", "/dev/codeserver/restart"),
+    ("GET", "/dev/codeserver/log"),
     ("POST", "/dev/runtimes"),
     ("POST", "/dev/runtimes/gc"),
     ("DELETE", "/dev/runtimes/{runtime}/{version}"),

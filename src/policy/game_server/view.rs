@@ -1,6 +1,7 @@
 //! What others may see of the machine.
 use super::{
     Machine, ladder,
+    memory::Desired,
     phase::{Live, Phase},
 };
 use crate::{
@@ -18,6 +19,7 @@ impl Machine {
             recovering: matches!(self.phase, Phase::Recovering(_)),
             configured: self.config.is_some(),
             state: self.state(),
+            stopped_by: self.stopped_by(),
             process: live.and_then(process),
             ports: live.map(|l| l.spec.ports.clone()).unwrap_or_default(),
             ready: matches!(&self.phase, Phase::Ready(live) if live.watch.is_answering()),
@@ -41,6 +43,12 @@ impl Machine {
             operations: self.memory.journal.rows(),
             crashes: self.crashes.clone(),
         }
+    }
+
+    fn stopped_by(&self) -> Option<String> {
+        let intent = &self.memory.intent;
+        let wanted = matches!(self.phase, Phase::Idle) && intent.desired == Desired::Stopped;
+        (wanted && !intent.by.is_empty()).then(|| intent.by.clone())
     }
 
     fn ready_source(&self) -> &'static str {

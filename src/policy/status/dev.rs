@@ -1,15 +1,19 @@
 //! The dev container's share of the status.
-use super::{DevPart, Finding, GamePart, fold_crash, fold_operation};
-use crate::model::{
-    phase::State,
-    snapshot::{Snapshot, Warning},
-    time::BootTime,
+use super::{DevPart, Finding, GamePart, Parts, fold_crash, fold_operation};
+use crate::{
+    model::{
+        phase::State,
+        snapshot::{Snapshot, Warning},
+        time::BootTime,
+    },
+    policy::code_server::idle,
 };
 
 /// Its readiness is its set-up: there is no process to probe.
 const READY_SOURCE: &str = "provisioned";
 
-pub fn fold(s: &mut Snapshot, dev: &DevPart, editor: &GamePart, now: BootTime) {
+pub fn fold(s: &mut Snapshot, parts: &Parts, now: BootTime) {
+    let (dev, editor) = (&parts.dev, &parts.code_server);
     s.state = dev.state;
     s.ready = dev.provisioned && !dev.recovering;
     s.ready_source = READY_SOURCE.into();
@@ -27,6 +31,7 @@ pub fn fold(s: &mut Snapshot, dev: &DevPart, editor: &GamePart, now: BootTime) {
     s.error = dev.failure.clone();
     s.config = dev.config.clone().unwrap_or_else(|| serde_json::json!({}));
     fold_editor(s, editor, now);
+    fold_use(s, parts);
     fold_operation(s, editor.operation.as_ref());
     fold_operation(s, dev.operation.as_ref());
 }
@@ -52,6 +57,21 @@ fn fold_editor(s: &mut Snapshot, editor: &GamePart, now: BootTime) {
             message: format!("the editor is not running: {why}"),
         }),
     );
+}
+
+/// What it takes, and whether anybody uses it.
+fn fold_use(s: &mut Snapshot, parts: &Parts) {
+    let editor = &parts.code_server;
+    if !editor.configured {
+        return;
+    }
+    s.code_server_state = Some(editor.state);
+    s.code_server_memory_bytes = editor.process.map(|_| parts.usage.memory_bytes);
+    s.code_server_activity = parts.activity.clone().filter(|_| editor.process.is_some());
+    s.code_server_idle_stopped = editor.stopped_by.as_deref() == Some(idle::HOLDER);
+    if s.code_server_idle_stopped {
+        s.warnings.push(Warning { code: "code_server_idle_stopped".into(), message: idle::STOPPED.into() });
+    }
 }
 
 pub fn findings(dev: &DevPart) -> Vec<Finding> {

@@ -1,15 +1,15 @@
 //! The editor's keeper, and an editor that no keeper holds: one that an earlier agent of another make started, or whose
 //! keeper's traces are lost. It is found in `/proc`, kept by its true name, and taken up again by the next agent.
 //!
-//! `/proc` is searched only before a launch, that is when the known process is gone.
+//! `/proc` is searched only before a launch, that is when the known process is gone, and only if somebody listens at the
+//! editor's port.
 use crate::{
     host::{
         clock::{self, BootId},
-        code_server::programs,
         keeper_client::KeeperClient,
         keeping::{Alive, Discovery, EventSink, KeeperEvent, Keeping, KeepingError, Scope},
         probe::{PortOwner, missing_ports},
-        process::{Ended, Identity, PidFd, descendants},
+        process::{Ended, Identity, PidFd, descendants, scan},
         store::{Durability, Store},
     },
     model::{
@@ -18,7 +18,7 @@ use crate::{
         time::{BootTime, WallTime},
         workload::WorkloadSpec,
     },
-    policy::code_server::{Role, Seen, role},
+    policy::code_server::{Role, claims, is_its_program},
 };
 use futures_util::future::{BoxFuture, FutureExt};
 use nix::sys::signal::Signal;
@@ -161,19 +161,31 @@ impl Adopted {
 /// USER_HZ, which is 100 on every Linux that runs this.
 const TICKS_A_SECOND: u64 = 100;
 
+/// The editor that holds the port. While nobody does, nobody is looked at.
 fn search(shelf: &Path, port: u16) -> io::Result<Option<Identity>> {
-    for program in programs()? {
-        let argv = program.argv.iter().map(String::as_str).collect();
-        if role(&Seen { exe: program.exe.as_deref(), argv }, shelf) != Some(Role::Parent) {
-            continue;
-        }
-        if missing_ports(PortOwner::Tree(program.pid), &[port])?.is_empty()
-            && let Some(who) = Identity::of(program.pid)?.filter(Identity::lives)
+    if !missing_ports(PortOwner::Anybody, &[port])?.is_empty() {
+        return Ok(None);
+    }
+    for pid in parents(shelf)? {
+        if missing_ports(PortOwner::Tree(pid), &[port])?.is_empty()
+            && let Some(who) = Identity::of(pid)?.filter(Identity::lives)
         {
             return Ok(Some(who));
         }
     }
     Ok(None)
+}
+
+/// Everybody who was started as an editor of ours.
+pub fn parents(shelf: &Path) -> io::Result<Vec<i32>> {
+    let mut found = Vec::new();
+    scan::command_lines(|pid, line| {
+        if claims(line, shelf) == Some(Role::Parent) {
+            found.push(pid);
+        }
+    })?;
+    found.retain(|pid| is_its_program(scan::program(*pid).as_deref(), shelf));
+    Ok(found)
 }
 
 fn signal(who: &Identity, signal: i32, scope: Scope) -> io::Result<()> {
@@ -252,5 +264,24 @@ impl Keeping for Adopting {
 
     fn retire(&self) -> BoxFuture<'static, ()> {
         self.keeper.retire()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn all_processes_are_looked_at_once_and_only_if_somebody_listens() {
+        let passes = || scan::PASSES.with(std::cell::Cell::get);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let before = passes();
+        assert_eq!(search(Path::new("/opt/zlh/services/code-server"), port).unwrap(), None, "this is no editor");
+        assert_eq!(passes() - before, 1);
+        drop(listener);
+        assert_eq!(search(Path::new("/opt/zlh/services/code-server"), port).unwrap(), None);
+        assert_eq!(passes() - before, 1, "nobody listens: nobody is looked at");
     }
 }

@@ -33,16 +33,25 @@ pub struct Page {
 /// `Log-Start`, `Log-End`, `Log-Epoch`: what is kept. `Log-From`: offset of the first byte answered.
 #[utoipa::path(get, path = "/console/log", tag = "console", params(Page), responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>, headers(("Log-Start" = u64), ("Log-End" = u64), ("Log-Epoch" = u64), ("Log-From" = u64))), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub async fn log(State(agent): State<Arc<Agent>>, Query(page): Query<Page>) -> Result<Response, Problem> {
-    let most = agent.console_settings.page_bytes;
-    let limit = page.limit.unwrap_or(most).min(most);
     let kept = agent.game.kept(page.session.as_deref())?;
+    answer(&agent, &*kept, (page.from, page.limit)).await
+}
+
+/// The stretch that begins `from` there, as [`Page`] says it.
+pub(in crate::http::agent) async fn answer(
+    agent: &Agent,
+    kept: &dyn KeptOutput,
+    (from, limit): (Option<i64>, Option<usize>),
+) -> Result<Response, Problem> {
+    let most = agent.console_settings.page_bytes;
+    let limit = limit.unwrap_or(most).min(most);
     let range = kept.range();
-    let wanted = match page.from {
+    let wanted = match from {
         Some(from) if from >= 0 => from.unsigned_abs().min(range.end),
         Some(before_end) => range.end.saturating_sub(before_end.unsigned_abs()),
         None => range.end.saturating_sub(limit as u64),
     };
-    let read = read(&*kept, wanted.max(range.start), range.end, limit).await;
+    let read = read(kept, wanted.max(range.start), range.end, limit).await;
     let (from, bytes) = read.map_err(|e| Code::INTERNAL.because(format!("The console log cannot be read: {e}")))?;
     let mut response = Response::new(bytes.into());
     let headers = response.headers_mut();
