@@ -62,7 +62,7 @@ fn a_bare_container_becomes_a_dev_container() {
     let (mut m, _) = machine(Memory::default());
     assert_eq!((m.state(), m.part("/w").configured), (State::Idle, false));
     let decision = m.configure(now(), resolved(), by(1)).unwrap();
-    assert_eq!((m.state(), m.part("/w").install_step.as_str()), (State::Installing, "creating the user"));
+    assert_eq!((m.state(), m.part("/w").install_step.as_str()), (State::Installing, "stopping what is no longer wanted"));
     assert!(saved(&decision.effects).journal.holder().is_some(), "stored before it is acknowledged");
     let (done, last) = walk(&mut m, decision.effects);
     assert_eq!(done, plan::steps(&resolved().config));
@@ -90,6 +90,8 @@ fn one_at_a_time_and_the_second_learns_who_is_first() {
 fn a_step_that_fails_says_which_and_why_and_can_be_tried_again() {
     let (mut m, _) = machine(Memory::default());
     let effects = m.configure(now(), resolved(), by(1)).unwrap().effects;
+    let (withdrawn, _) = work(&effects).unwrap();
+    let effects = m.on_fact(now(), Fact::Done(withdrawn, Ok(())));
     let (account, _) = work(&effects).unwrap();
     let effects = m.on_fact(now(), Fact::Done(account, Ok(())));
     let (workspace, _) = work(&effects).unwrap();

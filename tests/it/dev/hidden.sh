@@ -36,7 +36,9 @@ kill $user
 # An editor that nobody holds, of another account.
 call -X POST "$url/dev/codeserver/stop" >/dev/null
 until_is processRunning false
-as_dev "$root/opt/zlh/services/code-server/4.0.0/bin/code-server" --bind-addr "0.0.0.0:$port" --auth none >/dev/null 2>&1 &
+# No function of the shell's: then this is its pid.
+setpriv --reuid=dev --regid=dev --init-groups env -i HOME="$root/home/dev" PATH=/usr/bin:/bin \
+  "$root/opt/zlh/services/code-server/4.0.0/bin/code-server" --bind-addr "0.0.0.0:$port" --auth none >/dev/null 2>&1 &
 stray=$!
 for _ in $(seq 200); do curl -sf "http://127.0.0.1:$port/healthz" >/dev/null && break; sleep 0.1; done
 call -X POST "$url/dev/codeserver/start" >/dev/null

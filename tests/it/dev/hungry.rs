@@ -37,18 +37,22 @@ threading.Thread(target=wait_and_eat, daemon=True).start()
 http.server.ThreadingHTTPServer((address, int(port)), Healthy).serve_forever()
 "#;
 
-const LAUNCHER: &str =
-    "#!/bin/sh\nhere=$(cd \"$(dirname \"$0\")/..\" && pwd -P)\nexec \"$here/lib/node\" \"$here\" \"$@\"\n";
+const LAUNCHER: &str = r#"#!/bin/sh
+[ "$1" = --version ] && echo 4.0.0 && exit
+here=$(cd "$(dirname "$0")/.." && pwd -P)
+exec "$here/lib/node" "$here" "$@"
+"#;
 
 /// The archive of a program that looks like code-server to whoever reads `/proc`.
 pub fn editor() -> Vec<u8> {
     let python = fs::read("/usr/bin/python3").unwrap();
     let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    let files: [(&str, &[u8], u32); 5] = [
+    let files: [(&str, &[u8], u32); 6] = [
         ("bin/code-server", LAUNCHER.as_bytes(), 0o755),
         ("lib/node", &python, 0o755),
         ("out/node/entry.js", b"", 0o644),
         ("package.json", b"{}", 0o644),
+        ("node_modules/argon2/package.json", b"{}", 0o644),
         ("__main__.py", EDITOR.as_bytes(), 0o644),
     ];
     for (name, content, mode) in files {
@@ -103,7 +107,9 @@ async fn an_editor_that_runs_out_of_memory_is_told_as_that_and_comes_back() {
     // A shell has the same limit, and the kernel ends what is too large in it, not the shell.
     let mut console = super::shell(&agent, "").await;
     console
-        .type_line("python3 -c 'x = [b\"x\" * (4 << 20) for _ in range(100)]; print(\"a\" + \"te\")'; echo rc=$?")
+        .type_line(
+            "/usr/bin/python3 -c 'x = [b\"x\" * (4 << 20) for _ in range(100)]; print(\"a\" + \"te\")'; echo rc=$?",
+        )
         .await;
     console.until("rc=137", SOON).await;
     assert!(!console.text().contains("ate\r\n"), "{}", console.text());

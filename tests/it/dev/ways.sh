@@ -14,6 +14,7 @@ cp -a /etc "$work/etc"
 mount --bind "$work/etc" /etc
 cp -a /usr/sbin "$work/sbin"
 mount --bind "$work/sbin" /usr/sbin
+rm -f /usr/sbin/policy-rc.d
 mv /usr/sbin/sshd "$work/sshd"
 printf '#!/bin/sh\necho "E: Unable to fetch some archives" >&2\nexit 100\n' >"$work/apt-get"
 chmod 755 "$work/apt-get"
