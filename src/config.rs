@@ -2,6 +2,7 @@
 //!
 //! Later sources win: defaults < `<root>/etc/zlh-agent/agent.toml` (or `--config`) < `ZLH_*` < `--set` < flags of their
 //! own. A faulty value is a fault even where a later source would have won: it waits to be found on a bad day.
+pub mod artifacts;
 mod file;
 pub mod gateway;
 mod loading;

@@ -1,5 +1,6 @@
 //! What we decide: pure functions and state machines. Time and chance come in as arguments.
 pub mod access;
+pub mod addons;
 pub mod address;
 pub mod catalog;
 pub mod code_server;

@@ -91,6 +91,14 @@ impl CodeServer {
         }
     }
 
+    /// Resolves once it is down; nothing to do for one that was never wanted.
+    pub async fn withdraw(&self, holder: &str) -> Result<(), String> {
+        let accepted = self.supervised.stop(holder).await.map_err(in_words)?;
+        let Some(operation) = accepted.operation else { return Ok(()) };
+        let ended = outcome(&mut self.status.code_server(), &operation).await?;
+        ended.error.map_or(Ok(()), Err)
+    }
+
     async fn stays_up(&self, part: &mut watch::Receiver<GamePart>) -> Result<(), String> {
         let decided = |part: &GamePart| part.ready || is_down(part.state);
         let within = self.settings.codeserver.ready_within;
@@ -108,18 +116,18 @@ impl CodeServer {
     }
 }
 
-fn is_down(state: State) -> bool {
+pub(super) fn is_down(state: State) -> bool {
     matches!(state, State::Crashed | State::Error | State::Idle)
 }
 
-async fn outcome(part: &mut watch::Receiver<GamePart>, id: &OperationId) -> Result<Operation, String> {
+pub(super) async fn outcome(part: &mut watch::Receiver<GamePart>, id: &OperationId) -> Result<Operation, String> {
     let ended = |part: &GamePart| part.operations.iter().find(|o| o.id == *id && o.state.is_final()).cloned();
     let seen = part.wait_for(|part| ended(part).is_some()).await.map(|part| ended(&part));
     seen.ok().flatten().ok_or_else(|| "its state is no longer published".into())
 }
 
 /// Why it is down, in the crash engine's words if it speaks in time.
-async fn reason(part: &mut watch::Receiver<GamePart>, first: Option<String>) -> String {
+pub(super) async fn reason(part: &mut watch::Receiver<GamePart>, first: Option<String>) -> String {
     let judged = |part: &GamePart| part.last_crash.as_ref().and_then(|crash| crash.reason.clone());
     if part.borrow().last_crash.is_some() {
         // Late or never: the words that are there already do.

@@ -25,7 +25,9 @@ pub use console::{Chunk, Console, RunEnd};
 
 use crate::{
     actors::{root::Child, slot::Slot, status::Status},
-    model::{ids::OperationId, phase::State as Shown, refusal::Refusal, settings::Settings, snapshot::Players},
+    model::{
+        dev::Addon, ids::OperationId, phase::State as Shown, refusal::Refusal, settings::Settings, snapshot::Players,
+    },
     policy::{
         game_server::{
             Machine,
@@ -66,6 +68,8 @@ pub enum Part {
     Game,
     /// The editor of a dev container.
     CodeServer,
+    /// Another addon of a dev container.
+    Addon(Addon),
 }
 
 impl Part {
@@ -73,6 +77,7 @@ impl Part {
         match self {
             Part::Game => "game_server",
             Part::CodeServer => "code_server",
+            Part::Addon(addon) => addon.as_str(),
         }
     }
 }
@@ -296,6 +301,7 @@ impl GameServerActor {
             match self.part {
                 Part::Game => self.status.publish_game(part.clone()),
                 Part::CodeServer => self.status.publish_code_server(part.clone()),
+                Part::Addon(addon) => self.status.publish_addon(addon, part.clone()),
             }
             state.shown = Some(part);
         }

@@ -15,13 +15,17 @@ use crate::{
     model::{
         activity::Activity,
         crash::CrashReport,
+        dev::Addon,
         operation::Operation,
         snapshot::{Snapshot, Usage, Warning},
         time::{BootTime, WallTime},
     },
     policy::{
         installer::InstallPart,
-        status::{DevPart, Finding, GamePart, Identity, Parts, all_operations, findings, fold, revise, says_the_same},
+        status::{
+            DevPart, Finding, GamePart, Identity, Parts, UpdatePart, all_crashes, all_operations, findings, fold,
+            revise, says_the_same,
+        },
     },
 };
 use bytes::Bytes;
@@ -101,11 +105,28 @@ struct Shared {
     interval: Duration,
     game: watch::Sender<GamePart>,
     code_server: watch::Sender<GamePart>,
+    sshd: watch::Sender<GamePart>,
+    tailscale: watch::Sender<GamePart>,
     dev: watch::Sender<DevPart>,
     activity: watch::Sender<Option<Activity>>,
     install: watch::Sender<InstallPart>,
-    update: watch::Sender<Vec<Warning>>,
+    update: watch::Sender<UpdatePart>,
     published: watch::Sender<Arc<Published>>,
+}
+
+impl Shared {
+    fn addon(&self, addon: Addon) -> &watch::Sender<GamePart> {
+        match addon {
+            Addon::CodeServer => &self.code_server,
+            Addon::Sshd => &self.sshd,
+            Addon::Tailscale => &self.tailscale,
+        }
+    }
+
+    /// Of those beside the editor.
+    fn addons(&self) -> Vec<(Addon, GamePart)> {
+        [Addon::Sshd, Addon::Tailscale].map(|addon| (addon, self.addon(addon).borrow().clone())).into()
+    }
 }
 
 impl Status {
@@ -117,9 +138,22 @@ impl Status {
         let first = with_json(unsent(fold(&parts, now), &parts, &[], now.1))?;
         let (game, dev, code_server) = (watch::Sender::new(game), watch::Sender::default(), watch::Sender::default());
         let (install, published) = (watch::Sender::default(), watch::Sender::new(Arc::new(first)));
-        let (activity, update) = (watch::Sender::default(), watch::Sender::default());
-        let shared =
-            Shared { identity, gauges, interval, game, code_server, dev, activity, install, update, published };
+        let (update, sshd, tailscale) = (watch::Sender::default(), watch::Sender::default(), watch::Sender::default());
+        let activity = watch::Sender::default();
+        let shared = Shared {
+            identity,
+            gauges,
+            interval,
+            game,
+            code_server,
+            sshd,
+            tailscale,
+            dev,
+            activity,
+            install,
+            update,
+            published,
+        };
         Ok(Status { slot: Slot::default(), shared: Arc::new(shared) })
     }
 
@@ -144,6 +178,17 @@ impl Status {
         self.shared.code_server.subscribe()
     }
 
+    /// As [`Status::publish_game`], for an addon's part.
+    pub fn publish_addon(&self, addon: Addon, part: GamePart) {
+        self.shared.addon(addon).send_replace(part);
+        self.slot.cast(Message::Changed);
+    }
+
+    /// What an addon's supervisor says.
+    pub fn addon(&self, addon: Addon) -> watch::Receiver<GamePart> {
+        self.shared.addon(addon).subscribe()
+    }
+
     /// As [`Status::publish_game`], for the dev container's part.
     pub fn publish_dev(&self, part: DevPart) {
         self.shared.dev.send_replace(part);
@@ -165,8 +210,8 @@ impl Status {
     }
 
     /// As [`Status::publish_game`], for what is to be said of the agent's updates.
-    pub fn publish_update(&self, warnings: Vec<Warning>) {
-        let news = |said: &mut Vec<Warning>| std::mem::replace(said, warnings.clone()) != warnings;
+    pub fn publish_update(&self, part: UpdatePart) {
+        let news = |said: &mut UpdatePart| std::mem::replace(said, part.clone()) != part;
         if self.shared.update.send_if_modified(news) {
             self.slot.cast(Message::Changed);
         }
@@ -215,7 +260,9 @@ impl Actor for StatusAggregator {
         let usage = self.shared.published.borrow().snapshot.usage.clone();
         let code_server = self.shared.code_server.borrow().clone();
         let (identity, activity) = (self.shared.identity.clone(), self.shared.activity.borrow().clone());
-        let parts = Parts { identity, game, code_server, dev, activity, install, usage, machine: Vec::new() };
+        let addons = self.shared.addons().into_iter().collect();
+        let (machine, update) = (Vec::new(), self.shared.update.borrow().clone());
+        let parts = Parts { identity, game, code_server, addons, dev, activity, install, update, usage, machine };
         Ok(State { parts, tasks: JoinSet::new() })
     }
 
@@ -238,7 +285,7 @@ impl Actor for StatusAggregator {
             Message::Panic => panic!("injected"),
         }
         state.parts.machine = self.shared.gauges.warnings();
-        state.parts.machine.extend(self.shared.update.borrow().iter().cloned());
+        state.parts.update = self.shared.update.borrow().clone();
         self.publish(state)
     }
 }
@@ -251,6 +298,9 @@ impl StatusAggregator {
         let before = stage(&state.parts);
         state.parts.take_game(self.shared.game.borrow().clone());
         state.parts.take_code_server(self.shared.code_server.borrow().clone());
+        for (addon, part) in self.shared.addons() {
+            state.parts.take_addon(addon, part);
+        }
         state.parts.take_dev(self.shared.dev.borrow().clone());
         state.parts.install = self.shared.install.borrow().clone();
         state.parts.activity = self.shared.activity.borrow().clone();
@@ -299,7 +349,7 @@ fn same(shown: &Published, fresh: &Published) -> bool {
 /// Everything but the JSON, which is only made for what is sent.
 fn unsent(snapshot: Snapshot, parts: &Parts, was: &[Check], at: WallTime) -> Published {
     let checks = findings(parts).into_iter().map(|f| check(f, was, at)).collect();
-    let (operations, crashes) = (all_operations(parts), parts.supervised().crashes.clone());
+    let (operations, crashes) = (all_operations(parts), all_crashes(parts));
     Published { snapshot, json: Bytes::new(), operations, crashes, checks: Arc::new(checks) }
 }
 

@@ -5,7 +5,8 @@
 //!  timer, tasks ─────────────Fact──►│ UpdaterActor │──standing─► watch: /agent/update/status
 //!  root ─────────────────────Ping──►└──────────────┘──warning──► StatusAggregator
 //! ```
-//! I promise: a command is answered at once; one thing is under way at a time; the program that runs is only left when
+//! I promise: a command is answered at once, an order once it is stored; what was ordered has one outcome, whichever
+//! program runs then; one thing is under way at a time; the program that runs is only left when
 //! the new one is verified, has run by itself, is recorded as on trial, and no operation is going on.
 //!
 //! I do not: judge a program on trial (the composition root does, before and beside all actors).
@@ -18,13 +19,19 @@ use crate::{
     },
     model::{
         catalog::AgentManifest,
+        ids::OperationId,
+        operation::{Operation, OperationKind},
         refusal::Refusal,
         settings::{Settings, UpdateMode},
         snapshot::Warning,
         time::WallTime,
         update::{Standing, UpdateRecord},
     },
-    policy::updater::{Answer, Candidate, Command, Desk, Effect, Fact, Way},
+    policy::{
+        operations::{By, Outcome},
+        status::UpdatePart,
+        updater::{Answer, Candidate, Command, Desk, Effect, Fact, Way},
+    },
 };
 use futures_util::future::BoxFuture;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -53,7 +60,12 @@ pub trait Depot: Send + Sync + 'static {
     fn manifest(&self) -> BoxFuture<'static, Result<AgentManifest, String>>;
     /// Fetches it, compares its hash, keeps it among the releases, and lets it run by itself for a moment.
     fn prepare(&self, candidate: Candidate) -> BoxFuture<'static, Result<(), Unfit>>;
-    /// Records that this version failed; the new record.
+    fn operation_id(&self) -> OperationId;
+    /// Stores that an update was ordered; the new record.
+    fn store(&self, by: By, subject: String) -> BoxFuture<'static, Result<UpdateRecord, String>>;
+    /// Stores how it ended; the new record.
+    fn conclude(&self, outcome: Outcome) -> BoxFuture<'static, Result<UpdateRecord, String>>;
+    /// Records that this version failed, and with it what was ordered; the new record.
     fn reject(&self, version: String, why: String) -> BoxFuture<'static, Result<UpdateRecord, String>>;
     /// Stores the trial and points `current` at this version; the caller of it all is told to execute it.
     fn switch(&self, version: String) -> BoxFuture<'static, Result<(), String>>;
@@ -105,7 +117,8 @@ impl Updater {
         match self.slot.call(within, |reply| Message::Ask(command, reply)).await {
             Ok(Answer::Accepted) => Ok(self.standing()),
             Ok(Answer::Busy) => Err(Denied::Refused(Refusal::UpdateInProgress)),
-            Err(Unanswered::Late) => Err(Denied::Busy),
+            // Why is in the standing and in a warning.
+            Ok(Answer::Unsaved | Answer::Later) | Err(Unanswered::Late) => Err(Denied::Busy),
             Err(Unanswered::Gone) => Err(Denied::Gone),
         }
     }
@@ -125,6 +138,7 @@ impl Updater {
 pub(crate) enum Message {
     Ask(Command, RpcReplyPort<Answer>),
     Fact(Box<Fact>),
+    Stored(Result<UpdateRecord, String>),
     Recall,
     Tick,
     Ping(RpcReplyPort<()>),
@@ -137,6 +151,8 @@ struct UpdaterActor {
 struct State {
     desk: Desk,
     tasks: JoinSet<()>,
+    /// Who gave the order that is being stored.
+    waiting: Option<RpcReplyPort<Answer>>,
 }
 
 impl Actor for UpdaterActor {
@@ -145,7 +161,7 @@ impl Actor for UpdaterActor {
     type Arguments = ();
 
     async fn pre_start(&self, _: ActorRef<Message>, _: ()) -> Result<State, ActorProcessingErr> {
-        Ok(State { desk: Desk::new(self.shared.way.clone()), tasks: JoinSet::new() })
+        Ok(State { desk: Desk::new(self.shared.way.clone()), tasks: JoinSet::new(), waiting: None })
     }
 
     async fn post_start(&self, me: ActorRef<Message>, _: &mut State) -> Result<(), ActorProcessingErr> {
@@ -172,7 +188,17 @@ impl Actor for UpdaterActor {
                 let (answer, effects) = state.desk.on_command(command);
                 self.perform(&me, state, effects);
                 self.publish(state);
-                _ = reply.send(answer); // who asked may have gone
+                match answer {
+                    Answer::Later => state.waiting = Some(reply),
+                    answer => _ = reply.send(answer), // who asked may have gone
+                }
+                return Ok(());
+            }
+            Message::Stored(stored) => {
+                let (answer, effects) = state.desk.on_stored(stored);
+                self.perform(&me, state, effects);
+                self.publish(state);
+                state.waiting.take().into_iter().for_each(|reply| _ = reply.send(answer));
                 return Ok(());
             }
             Message::Tick => {
@@ -199,6 +225,17 @@ impl UpdaterActor {
     fn act(&self, me: &ActorRef<Message>, state: &mut State, effect: Effect) {
         let depot = self.shared.depot.clone();
         match effect {
+            Effect::Store { subject, holder } => {
+                let by = By { id: depot.operation_id(), holder: holder.into() };
+                let me = me.clone();
+                state.tasks.spawn(async move {
+                    let stored = depot.store(by, subject).await;
+                    _ = me.cast(Message::Stored(stored)); // an actor that is gone has no use for it
+                });
+            }
+            Effect::Conclude(outcome) => {
+                tell(me, state, async move { Fact::Recalled(depot.conclude(outcome).await) });
+            }
             Effect::Look => tell(me, state, async move {
                 let found = depot.manifest().await;
                 Fact::Looked(found, depot.now())
@@ -227,7 +264,10 @@ impl UpdaterActor {
 
     fn publish(&self, state: &State) {
         let standing = state.desk.standing();
-        self.shared.status.publish_update(warnings(&standing));
+        self.shared.status.publish_update(UpdatePart {
+            warnings: warnings(&standing),
+            operations: Arc::new(state.desk.operations()),
+        });
         self.shared.standing.send_replace(standing);
     }
 }
@@ -246,7 +286,8 @@ async fn quiet(mut reader: StatusReader, patience: Duration) -> Result<(), Strin
     let until = Instant::now() + patience;
     loop {
         let now = reader.current();
-        let Some(busy) = now.operations.iter().find(|operation| !operation.state.is_final()) else { return Ok(()) };
+        let others = |operation: &&Operation| operation.kind != OperationKind::Update && !operation.state.is_final();
+        let Some(busy) = now.operations.iter().find(others) else { return Ok(()) };
         let left = until.saturating_duration_since(Instant::now());
         if timeout(left, reader.past(now.snapshot.revision.0)).await.is_err() {
             let (id, patience) = (&busy.id.0, patience.as_secs());

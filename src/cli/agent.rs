@@ -14,10 +14,11 @@ mod world;
 use super::args::AgentArgs;
 use crate::{
     actors::{
+        addons::Addons,
         code_server::{CodeServer, idle::IdleStop},
         container::Container,
         dev_provision::DevProvision,
-        game_server::GameServer,
+        game_server::{GameServer, world::World},
         installer::Installer,
         root::{Child, Root, actor_rule},
         status::Status,
@@ -33,12 +34,20 @@ use crate::{
     },
     keeper::init,
     model::{
+        dev::Addon,
         ids::InstanceId,
         settings::{OnAgentStop, Settings},
     },
     policy::{game_server::command::Leaving, status::Identity},
 };
-use dev::{DevWorld, counting::EditorCounters, editor, shells::Shells};
+use dev::{
+    DevWorld,
+    addon::{AddonWorld, Keepers},
+    counting::EditorCounters,
+    editor,
+    services::Services,
+    shells::Shells,
+};
 use gauges::MachineGauges;
 use installing::MachineWorkshop;
 use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
@@ -164,8 +173,8 @@ async fn live(settings: Arc<Settings>, life: Life) -> Result<Option<Handover>, F
         .await
         .map_err(|e| Failure::Start(format!("cannot listen on {}: {e}", settings.listen)))?;
     let address = listener.local_addr().map_err(cannot("read the listener's address"))?;
-    let Actors { status, container, installer, updater, handover, children } = actors(&settings)?;
-    let (game, code_server) = (container.game.clone(), container.code_server.clone());
+    let Actors { status, container, addons, installer, updater, handover, children } = actors(&settings)?;
+    let workloads = Workloads { game: container.game.clone(), code_server: container.code_server.clone(), addons };
     let mut root = Root::spawn(children, actor_rule()).await.map_err(cannot("start the root actor"))?;
     let (drain, drained) = watch::channel(false);
     let (container, installer, updates) = (Arc::new(container), Arc::new(installer), Arc::new(updater.clone()));
@@ -188,11 +197,11 @@ async fn live(settings: Arc<Settings>, life: Life) -> Result<Option<Handover>, F
         None => {
             tracing::info!("asked to stop");
             life.ends_by_order().await;
-            root.shut_down(farewell(leaving(&settings), &settings, &game, &code_server)).await;
+            root.shut_down(farewell(leaving(&settings), &settings, &workloads)).await;
         }
         Some(next) => {
             tracing::info!(program = %next.program.display(), "handing over to another version");
-            root.shut_down(farewell(Leaving::Leave, &settings, &game, &code_server)).await;
+            root.shut_down(farewell(Leaving::Leave, &settings, &workloads)).await;
         }
     }
     drain.send_replace(true);
@@ -215,6 +224,7 @@ async fn travel_light() {
 struct Actors {
     status: Status,
     container: Container,
+    addons: Addons,
     installer: Installer,
     updater: Updater,
     handover: watch::Sender<Option<Handover>>,
@@ -227,6 +237,7 @@ fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     let keeper = KeeperClient::new(world::plan(settings).map_err(cannot("find the program's own file"))?)
         .map_err(cannot("prepare the keeper"))?;
     let editors_keeper = editor::keeper(settings).map_err(cannot("prepare the editor's keeper"))?;
+    let keepers = Keepers::new(settings).map_err(cannot("prepare the addons' keepers"))?;
     let gauges = Arc::new(MachineGauges::new(settings, [keeper.clone(), editors_keeper.clone()]));
     let state = cannot("open the agent's state folder");
     let kind = dev::saved_kind(settings).map_err(&state)?;
@@ -249,23 +260,37 @@ fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     let world = editor::Editor::new(settings.clone(), editors_keeper).map_err(&state)?;
     let code_server = CodeServer::new(Arc::new(world), settings.clone(), status.clone());
     let idle = IdleStop::new(Arc::new(counters), code_server.clone());
-    let provision = dev_provision(settings, &status, &installer, &code_server).map_err(&state)?;
+    let addons = addons(settings, &status, &keepers).map_err(&state)?;
+    let services = services(settings, &code_server, &addons, keepers);
+    let provision = dev_provision(settings, &status, &installer, services).map_err(&state)?;
     let terminal = Terminal::new(Arc::new(Shells::new(settings.clone())), settings.clone());
     tokio::spawn(tell_shells(installer.clone(), provision.clone()));
     let children =
         [status.child(), installer.child(), game.child(), code_server.child(), provision.child(), terminal.child()];
-    let children = children.into_iter().chain([updater.child()]).chain(idle.child()).collect();
+    let children = children.into_iter().chain(addons.children()).chain([updater.child()]).chain(idle.child()).collect();
     let container = Container::new(game, provision, code_server, terminal, kind);
-    Ok(Actors { status, container, installer, updater, handover, children })
+    Ok(Actors { status, container, addons, installer, updater, handover, children })
+}
+
+fn addons(settings: &Arc<Settings>, status: &Status, keepers: &Keepers) -> Result<Addons, StoreError> {
+    let world = |addon: Addon| -> Result<(Addon, Arc<dyn World>), StoreError> {
+        Ok((addon, Arc::new(AddonWorld::new(addon, settings.clone(), keepers.of(addon).clone())?)))
+    };
+    Ok(Addons::new(vec![world(Addon::Sshd)?, world(Addon::Tailscale)?], settings, status))
+}
+
+fn services(settings: &Arc<Settings>, editor: &CodeServer, addons: &Addons, keepers: Keepers) -> Services {
+    let root = std::path::absolute(&settings.root).unwrap_or_else(|_| settings.root.clone());
+    Services { editor: editor.clone(), addons: addons.clone(), keepers, settings: settings.clone(), root }
 }
 
 fn dev_provision(
     settings: &Arc<Settings>,
     status: &Status,
     installer: &Installer,
-    code_server: &CodeServer,
+    services: Services,
 ) -> Result<DevProvision, StoreError> {
-    let world = DevWorld::new(settings.clone(), installer.clone(), Arc::new(code_server.clone()))?;
+    let world = DevWorld::new(settings.clone(), installer.clone(), services)?;
     let workspace = world.workspace();
     Ok(DevProvision::new(Arc::new(world), settings.clone(), status.clone(), workspace))
 }
@@ -316,11 +341,21 @@ fn leaving(settings: &Settings) -> Leaving {
     }
 }
 
-/// Lets the workload go, or stops it first.
-async fn farewell(leaving: Leaving, settings: &Settings, game: &GameServer, code_server: &CodeServer) {
+/// Whatever is supervised here.
+struct Workloads {
+    game: GameServer,
+    code_server: CodeServer,
+    addons: Addons,
+}
+
+/// Lets the workloads go, or stops them first.
+async fn farewell(leaving: Leaving, settings: &Settings, workloads: &Workloads) {
     let within = settings.stop.grace + FAREWELL_SLACK;
-    let (game, editor) = tokio::join!(game.shut_down(leaving, within), code_server.shut_down(leaving, within));
-    if let Err(denied) = game.and(editor) {
+    let Workloads { game, code_server, addons } = workloads;
+    let game = game.shut_down(leaving, within);
+    let (editor, addons) = (code_server.shut_down(leaving, within), addons.shut_down(leaving, within));
+    let (game, editor, addons) = tokio::join!(game, editor, addons);
+    if let Err(denied) = game.and(editor).and(addons) {
         tracing::error!(?denied, "the workload's actor did not end in order");
     }
 }

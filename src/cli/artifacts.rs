@@ -33,6 +33,7 @@ fn carry_out(client: &ClientArgs, args: ArtifactsArgs) -> Result<(), Failure> {
                 ArtifactsVerb::Promote { target, version, channel } => promote::run(&desk, &target, &version, &channel),
                 ArtifactsVerb::Rollback { target, channel } => promote::back(&desk, &target, &channel),
                 ArtifactsVerb::Verify => verify::run(&desk),
+                ArtifactsVerb::Trust { new, revoke } => keys::trust(&desk, &new, &revoke),
                 ArtifactsVerb::Sign => keys::sign(&desk),
                 ArtifactsVerb::Import(import) => import::run(&desk, &import),
                 // Done above, without a desk.

@@ -1,6 +1,6 @@
 //! Settings for people: `zlh config show`, and docs/settings.md.
-use super::{Origins, Setting, gateway, table};
-use crate::model::{gateway::settings::GatewaySettings, settings::Settings};
+use super::{Origins, Setting, artifacts, gateway, table};
+use crate::model::settings::Settings;
 use std::fmt::Write;
 
 /// One block a setting: `key = value`, its origin, its meaning and what is allowed. A secret reads `[secret]`.
@@ -46,6 +46,7 @@ pub fn document() -> String {
     out.push_str(&table::LATER.map(|key| format!("`{key}`")).join(", "));
     out.push_str(".\n");
     document_gateway(&mut out);
+    document_artifacts(&mut out);
     out
 }
 
@@ -57,8 +58,22 @@ fn document_gateway(out: &mut String) {
          `zlh gateway settings` prints what is in force.\n\n\
          | key | default | meaning | allowed |\n|---|---|---|---|\n",
     );
-    for setting in gateway::table() {
-        let default = setting.shown(&GatewaySettings::default());
+    document_rows(out, gateway::table());
+}
+
+fn document_artifacts(out: &mut String) {
+    out.push_str(
+        "\n# Settings of the artifact server\n\n\
+         From `src/config/artifacts.rs`, for `zlh artifacts serve`: by `--set key=value`, or by variables that begin with \
+         `ZLH_ARTIFACTS_` (`limits.connections` is `ZLH_ARTIFACTS_LIMITS__CONNECTIONS`).\n\n\
+         | key | default | meaning | allowed |\n|---|---|---|---|\n",
+    );
+    document_rows(out, artifacts::table());
+}
+
+fn document_rows<S: Clone + Default>(out: &mut String, table: &[Setting<S>]) {
+    for setting in table {
+        let default = setting.shown(&S::default());
         let default = if default.is_empty() { "–".to_owned() } else { format!("`{default}`") };
         let _ = writeln!(out, "| `{}` | {default} | {} | {} |", setting.key, setting.meaning, setting.allowed());
     }

@@ -138,6 +138,15 @@ static TABLE: &[Setting] = settings! {
     "codeserver.idle_traffic", "Bytes a minute that a browser may send while its page counts as merely open.", |x| Slot::Size(&mut x.codeserver.idle_traffic, 0..=1 << 30);
     "codeserver.idle_cpu", "Share of a core that the editor may take while it counts as idle.", |x| Slot::Share(&mut x.codeserver.idle_cpu, 0.0..=1.0);
 
+    "sshd.port", "Port of the sshd addon where /config names none.", |x| Slot::Count(&mut x.sshd.port, 1..=65_535);
+    "sshd.key_commands", "Keys in /config may bring options that act with every login (command, environment).", |x| Slot::Flag(&mut x.sshd.key_commands);
+    "sshd.ready_within", "Start deadline of the sshd addon: until it greets.", |x| Slot::Time(&mut x.sshd.ready_within, ms(1)..=HOUR);
+    "sshd.install_patience", "Installing openssh-server is ended when apt-get has said nothing for so long.", |x| Slot::Time(&mut x.sshd.install_patience, s(1)..=DAY);
+
+    "tailscale.port", "UDP port of the tailscale addon for direct connections; 0: any that is free.", |x| Slot::Count(&mut x.tailscale.port, 0..=65_535);
+    "tailscale.ready_within", "Start deadline of the tailscale addon's daemon.", |x| Slot::Time(&mut x.tailscale.ready_within, ms(1)..=HOUR);
+    "tailscale.join_within", "Longest time that joining the private network may take.", |x| Slot::Time(&mut x.tailscale.join_within, s(1)..=HOUR);
+
     "game.user", "Account games run as when the agent is root; created if missing.", |x| Slot::Account(&mut x.game.user);
     "game.max_processes", "Processes and threads a server may have.", |x| Slot::Count(&mut x.game.max_processes, 16..=4_194_304);
     "game.min_disk_free_bytes", "Less free space than this where the server lies: no start.", |x| Slot::Size(&mut x.game.min_disk_free_bytes, 0..=1 << 50);

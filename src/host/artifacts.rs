@@ -11,14 +11,16 @@ mod download;
 mod error;
 mod file;
 mod head;
+mod persist;
 mod source;
 
 pub use cache::{Cache, Trimmed};
 pub use document::Document;
 pub use error::{Fault, FetchError, FetchStep};
 pub use file::{FetchedFile, sweep};
+pub(super) use persist::{Origins, Trouble, persist};
 pub use source::Received;
-pub(super) use source::{Source, Stale};
+pub(super) use source::Source;
 
 use crate::model::{catalog::Digest, settings::Install};
 use std::sync::Arc;
@@ -65,6 +67,20 @@ impl ArtifactServer {
             urls.push(client::beneath(base, path)?);
         }
         Ok(Artifact { urls, digest, size })
+    }
+
+    /// What lies at an address that an earlier [`Received::url`] named: there first if that is still one of ours, then on
+    /// all others.
+    pub fn again(&self, url: &str, digest: Digest, size: u64) -> Result<Artifact, FetchError> {
+        let below =
+            |base: &Url| url.strip_prefix(client::shown(base).as_str()).map(|path| (base.clone(), path.to_owned()));
+        let Some((from, path)) = self.0.bases.iter().find_map(below) else {
+            return Ok(Artifact { urls: vec![client::file(url)?], digest: Some(digest), size: Some(size) });
+        };
+        let join = |base: &Url| base.join(&path).map_err(|e| client::no_address(base, &path, &e.to_string()));
+        let others = self.0.bases.iter().filter(|base| **base != from);
+        let urls = std::iter::once(&from).chain(others).map(join).collect::<Result<_, _>>()?;
+        Ok(Artifact { urls, digest: Some(digest), size: Some(size) })
     }
 
     /// The settings it works by.

@@ -25,6 +25,9 @@ const KILL: &str = "cgroup.kill";
 pub struct Limits {
     pub memory_bytes: Option<u64>,
     pub processes: Option<u32>,
+    /// Out of memory, the kernel ends one process instead of all: a build in a shell, not the shell too (v2 only; v1
+    /// knows nothing else).
+    pub piecemeal: bool,
 }
 
 /// The groups of one workload.
@@ -190,7 +193,8 @@ impl WorkloadCgroup {
         let set = if has(&self.unified, "memory.max") {
             let folder = self.unified.clone().unwrap_or_default();
             // A game and its children die together: half of one is worse than none.
-            let whole = fs::write(folder.join("memory.oom.group"), "1");
+            let whole = if self.limits.piecemeal { "0" } else { "1" };
+            let whole = fs::write(folder.join("memory.oom.group"), whole);
             whole.and(write_limit(&folder.join("memory.max"), self.limits.memory_bytes, "max"))
         } else if let Some(folder) = &self.memory_v1 {
             write_limit(&folder.join("memory.limit_in_bytes"), self.limits.memory_bytes, "-1")

@@ -22,7 +22,7 @@ use std::{
 };
 
 /// Limits a probing group is given: far above what it needs, it stays empty.
-const PROBE: Limits = Limits { memory_bytes: Some(64 << 20), processes: Some(64) };
+const PROBE: Limits = Limits { memory_bytes: Some(64 << 20), processes: Some(64), piecemeal: false };
 
 /// Makes a cgroup as a launch would, looks what works in it, and removes it.
 pub fn cgroup() -> CgroupFacts {

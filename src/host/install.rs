@@ -37,7 +37,7 @@ pub use verify::{Altered, Repaired, Verified, repair, verify};
 
 use crate::host::{
     accounts::Account,
-    artifacts::{Artifact, ArtifactServer, Cache, Fault, FetchError, Received, Source, Stale},
+    artifacts::{Artifact, ArtifactServer, Cache, Fault, FetchError, Origins, Received, Source, persist},
     clock, failpoint,
     store::Durability,
 };
@@ -118,31 +118,21 @@ fn refuse_strangers(target: &Path) -> Result<(), InstallError> {
 }
 
 fn stage_only(job: &Job, only: Option<&HashSet<String>>) -> Result<Staged, InstallError> {
-    match attempt(job, only, false) {
-        Err((e, stale)) if (stale && e.may_be_stale()) || changed(&e) => {
-            tracing::warn!(artifact = job.artifact.shown(), error = %e, "fetching again from the beginning");
-            attempt(job, only, true).map_err(|(e, _)| e)
-        }
-        other => other.map_err(|(e, _)| e),
-    }
+    let attempt = |artifact: &Artifact, fresh: bool, origins: &Origins| {
+        attempt(&Job { artifact, label: job.label.clone(), ..*job }, only, fresh, origins)
+    };
+    persist(job.artifact, attempt, InstallError::trouble).map_err(InstallError::of_all)
 }
 
-fn changed(error: &InstallError) -> bool {
-    matches!(error, InstallError::Fetch(FetchError { fault: Fault::Changed, .. }))
-}
-
-/// The second part of a failure: bytes from disk may be to blame.
-fn attempt(job: &Job, only: Option<&HashSet<String>>, fresh: bool) -> Result<Staged, (InstallError, bool)> {
+fn attempt(job: &Job, only: Option<&HashSet<String>>, fresh: bool, origins: &Origins) -> Result<Staged, InstallError> {
     let pace = Pace::new(job.watch);
     let watch = |done, total| pace.tell(Stage::Fetch, done, total);
     let Job { server, artifact, cache, cancel, .. } = *job;
-    let source = Source { server, artifact, cache, cancel, watch: &watch, fresh, stale: Stale::default() };
-    let staged = attempt_from(job, only, &source);
-    staged.map_err(|e| (e, source.stale.is_possible()))
+    attempt_from(job, only, &Source { server, artifact, cache, cancel, watch: &watch, fresh, origins })
 }
 
 fn attempt_from(job: &Job, only: Option<&HashSet<String>>, source: &Source) -> Result<Staged, InstallError> {
-    let staging = Staging::beside(job.target).map_err(disk(job.target))?;
+    let staging = Staging::beside(job.target).map_err(|e| told(job, disk(job.target)(e)))?;
     failpoint::reach("install.staging");
     let install = job.server.install();
     let levels = if let Strip::Levels(levels) = job.strip { levels } else { 0 };
@@ -206,7 +196,7 @@ fn whole_file(
 /// Says which archive; failures of the transfer say it themselves.
 fn told(job: &Job, error: InstallError) -> InstallError {
     match error {
-        InstallError::Refused(_) | InstallError::Damaged(_) => {
+        InstallError::Refused(_) | InstallError::Damaged(_) | InstallError::Disk { .. } => {
             InstallError::Unpack { archive: job.artifact.shown(), source: Box::new(error) }
         }
         InstallError::Fetch(FetchError { fault: Fault::Cancelled, .. }) => InstallError::Cancelled,

@@ -74,6 +74,10 @@ pub struct Plan {
     pub log_bytes: u64,
     /// RLIMIT_NOFILE of the workload.
     pub max_files: u64,
+    /// What outlives the main process is let live: people's sessions, which a server that is restarted does not need.
+    pub leave_rest: bool,
+    /// Short of memory, one process of the workload is killed rather than all of it (cgroup v2).
+    pub dies_piecemeal: bool,
     /// Environment of the keeper itself (not of the workload). Empty outside of tests.
     pub keeper_env: Vec<(String, String)>,
 }
@@ -91,6 +95,8 @@ impl Plan {
             rows: 24,
             log_bytes: 8 << 20,
             max_files: 65_536,
+            leave_rest: false,
+            dies_piecemeal: false,
             keeper_env: Vec::new(),
         }
     }
@@ -225,6 +231,28 @@ impl KeeperClient {
             self.core.prepared().cgroup.as_ref().map_or_else(Vec::new, |group| group.warnings().to_vec());
         warnings.extend(self.core.unwritten());
         warnings
+    }
+
+    /// Sends a signal to the main process, if it lives.
+    pub fn nudge(&self, signal: i32) -> Result<(), KeepingError> {
+        let live = self.core.held().live.as_ref().map(|live| live.alive.run);
+        live.map_or(Ok(()), |run| self.core.send_signal(run, signal, Scope::Leader))
+    }
+
+    /// Ends what earlier runs left behind and was let live; nothing where a run is alive.
+    pub async fn end_rest(&self) {
+        let last = {
+            let held = self.core.held();
+            if held.live.is_some() {
+                return;
+            }
+            held.last.as_ref().map(|exit| exit.run)
+        };
+        if let (Some(link), Some(run)) = (self.core.link(), last) {
+            // A keeper that is gone has no descendants; the cgroup still has its processes.
+            _ = link.send(&Order::Signal { run: run.0, signal: 9, scope: Scope::Tree });
+        }
+        self.core.kill_strays().await;
     }
 
     /// What the workload uses now; empty figures before anything was launched.

@@ -4,6 +4,7 @@
 //! broken or hostile: every answer is bounded in size and the whole question in time. Asking leaves nothing behind: no
 //! open connection, no retries.
 mod a2s;
+mod banner;
 mod http;
 mod log_line;
 mod minecraft;
@@ -14,10 +15,12 @@ mod udp;
 pub use log_line::LogLineMatcher;
 pub use ports::{PortHolder, PortOwner, Transport, missing_ports, port_holders};
 
+use super::{accounts, trial};
 use crate::model::{snapshot::Players, workload::ReadyProbe};
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     time::Duration,
 };
 use tokio::net::{TcpStream, UdpSocket};
@@ -43,6 +46,8 @@ pub enum ProbeError {
     HttpStatus { at: SocketAddr, status: u16 },
     #[error("could not ask {at}: {error}")]
     Failed { at: SocketAddr, error: io::Error },
+    #[error("{0}")]
+    Told(String),
     #[error("this probe cannot be asked: {0}")]
     Unusable(String),
 }
@@ -58,9 +63,18 @@ pub async fn ask(probe: &ReadyProbe, within: Duration) -> Result<ProbeAnswer, Pr
         ReadyProbe::Udp { port, send, expect } => {
             bounded(local(*port), within, udp::ask(local(*port), send, expect)).await
         }
+        ReadyProbe::Banner { port, begins } => bounded(local(*port), within, banner::ask(local(*port), begins)).await,
+        ReadyProbe::Command { argv } => command(argv, within).await,
         ReadyProbe::Log { .. } => Err(ProbeError::Unusable("readiness is read from the console".to_owned())),
         ReadyProbe::None => Ok(ProbeAnswer::default()),
     }
+}
+
+async fn command(argv: &[String], within: Duration) -> Result<ProbeAnswer, ProbeError> {
+    let own = accounts::own().map_err(|e| ProbeError::Unusable(e.to_string()))?;
+    let env = [("PATH".to_owned(), "/usr/sbin:/usr/bin:/sbin:/bin".to_owned())].into();
+    let said = trial::run(argv, &env, Path::new("/"), &own, within).await;
+    said.map(|_| ProbeAnswer::default()).map_err(ProbeError::Told)
 }
 
 /// Is there a listener at all?

@@ -347,6 +347,7 @@ impl UpdateCommands for ScriptedUpdates {
             current: "v0.1.0".into(),
             latest: None,
             update_available: false,
+            operation_id: None,
             target: None,
             mode: UpdateMode::Notify,
             state: UpdateState::Idle,

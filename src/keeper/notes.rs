@@ -8,7 +8,11 @@ pub struct Notes {
     pub log_bytes: u64,
     pub cgroup_kill: Option<Vec<u8>>,
     pub oom_counter: Option<Vec<u8>>,
+    pub leave_rest: bool,
 }
+
+/// What stands in a path's place for [`Notes::leave_rest`].
+const LEAVE: &[u8] = b"leave";
 
 impl From<&Launch> for Notes {
     fn from(launch: &Launch) -> Notes {
@@ -17,6 +21,7 @@ impl From<&Launch> for Notes {
             log_bytes: launch.log_bytes,
             cgroup_kill: launch.cgroup_kill.clone(),
             oom_counter: launch.oom_counter.clone(),
+            leave_rest: launch.leave_rest,
         }
     }
 }
@@ -28,8 +33,10 @@ impl Notes {
         let mut body = [0u8; NOTES_BYTES - 4];
         body[..8].copy_from_slice(&self.log_bytes.to_le_bytes());
         let mut at = 8;
-        for path in [Some(&self.log_dir), self.cgroup_kill.as_ref(), self.oom_counter.as_ref()] {
-            let path = path.map_or(&[][..], Vec::as_slice);
+        let path = |path: &Option<Vec<u8>>| path.clone().unwrap_or_default();
+        let leave = if self.leave_rest { LEAVE.to_vec() } else { Vec::new() };
+        for path in [self.log_dir.clone(), path(&self.cgroup_kill), path(&self.oom_counter), leave] {
+            let path = path.as_slice();
             let path = if at + 2 + path.len() <= body.len() - 4 { path } else { &[] };
             body[at..at + 2].copy_from_slice(&(path.len() as u16).to_le_bytes());
             body[at + 2..at + 2 + path.len()].copy_from_slice(path);
@@ -61,6 +68,7 @@ impl Notes {
             log_bytes: u64::from_le_bytes(*log_bytes),
             cgroup_kill: present(path()),
             oom_counter: present(path()),
+            leave_rest: path().is_some_and(|word| word == LEAVE),
         })
     }
 }
@@ -79,6 +87,7 @@ mod tests {
             log_bytes: 9,
             cgroup_kill: None,
             oom_counter: Some(b"/o".to_vec()),
+            leave_rest: true,
         };
         notes.save(state);
         assert_eq!(Notes::load(state), Some(notes.clone()));

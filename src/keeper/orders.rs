@@ -44,8 +44,10 @@ pub fn obey(keeper: &mut Keeper, order: Order) {
     }
 }
 
+/// A run that lives is only told of by who holds it: nobody would hear of its end from anyone else.
 fn introduce(keeper: &mut Keeper) -> Result<(), Refusal> {
-    let record = keeper.run.as_ref().map(|r| r.record).or(keeper.last).unwrap_or_default();
+    let ended = keeper.last.filter(|last| last.progress != Progress::Launched);
+    let record = keeper.run.as_ref().map(|run| run.record).or(ended).unwrap_or_default();
     keeper.report(&Report::Hello {
         version: VERSION,
         build: env!("CARGO_PKG_VERSION").into(),
@@ -157,7 +159,8 @@ fn signal_run(keeper: &mut Keeper, number: u64, signal: i32, scope: Scope) -> Re
     let Some(run) = keeper.run.as_mut().filter(|r| r.record.run == number) else {
         // Killing what is gone already is a success.
         if scope == Scope::Tree && keeper.last.is_some_and(|r| r.run == number) && !keeper.orphan_lives() {
-            keeper.report(&Report::TreeEmpty { run: number, killed: 0 });
+            let killed = keeper.end_rest();
+            keeper.report(&Report::TreeEmpty { run: number, killed });
             return Ok(());
         }
         return Err(format!("run {number} is not held here"));

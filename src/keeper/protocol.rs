@@ -51,6 +51,8 @@ pub struct Launch {
     /// Folder of console segments, and how many bytes they may hold in all.
     pub log_dir: Vec<u8>,
     pub log_bytes: u64,
+    /// What outlives the main process is let live, and the next run is launched beside it. Absent in older orders.
+    pub leave_rest: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,7 +100,8 @@ pub enum Order {
 /// Keeper → agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// First frame after `Order::Hello`: who the keeper is, and the run it holds or held last.
+    /// First frame after `Order::Hello`: who the keeper is, and the run it holds or the last one that ended. An empty
+    /// record if there is neither, also where a lost keeper left a run that was not given to this one.
     Hello {
         version: u16,
         build: String,
@@ -364,6 +367,9 @@ impl Launch {
             let groups: Vec<u8> = id.groups.iter().flat_map(|g| g.to_le_bytes()).collect();
             w = w.int(16, i64::from(id.uid)).int(17, i64::from(id.gid)).put(18, &groups);
         }
+        if self.leave_rest {
+            w = w.int(19, 1);
+        }
         w.finish()
     }
 
@@ -393,6 +399,7 @@ impl Launch {
             oom_counter: f.find(13).map(<[u8]>::to_vec),
             log_dir: f.bytes(14)?,
             log_bytes: f.bits(15)?,
+            leave_rest: f.find(19).is_some(),
         })
     }
 }
@@ -461,6 +468,18 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_the_rest_is_left_alone_is_a_field_which_an_older_side_neither_sends_nor_reads() {
+        let plain = Launch { program: b"/p".to_vec(), ..Launch::default() };
+        let sparing = Launch { leave_rest: true, ..plain.clone() };
+        for launch in [&plain, &sparing] {
+            let bytes = launch.encode();
+            let (kind, payload, _) = split(&bytes).unwrap().unwrap();
+            assert_eq!(Order::decode(kind, payload), Ok(Order::Launch(Box::new(launch.clone()))));
+        }
+        assert_eq!(sparing.encode().len(), plain.encode().len() + 14, "one field more, at the end");
+    }
 
     #[test]
     fn that_a_run_ended_alone_is_a_field_which_an_older_side_neither_sends_nor_reads() {

@@ -11,7 +11,9 @@ use super::{
     segments::Segments,
     state_file::StateFile,
     sys::{self, Wait},
-    terminal, trim,
+    terminal,
+    tree::{self, Clearing},
+    trim,
 };
 use nix::sys::{
     signalfd::SignalFd,
@@ -216,9 +218,10 @@ impl Keeper {
         self.pump(LAST_TURN, 0);
         let Some(run) = &mut self.run else { return };
         run.finish(ending, self.state.head());
-        let outlived = !run.adopted && sys::has_children();
+        let left = run.notes.leave_rest;
+        let outlived = !left && !run.adopted && sys::has_children();
         if outlived {
-            run.record.leftovers = super::tree::count(std::process::id() as i32);
+            run.record.leftovers = tree::count(std::process::id() as i32);
         }
         self.state.write_record(&run.record);
         let _ = failpoint::reach(c"keeper.after_record_before_report");
@@ -227,13 +230,26 @@ impl Keeper {
         run.input.abandon(|taken| orders::acknowledge(client, taken));
         self.last = Some(record);
         self.reported = self.client.is_some();
-        let alone = !run.adopted && !outlived;
+        let alone = left || (!run.adopted && !outlived);
         self.report(&Report::Exited { record: record.encode().to_vec(), alone });
         // Alone, that its tree is empty follows at once, and both go out together.
         if !alone {
             self.send();
             self.run.iter_mut().for_each(Run::clear);
+        } else if left {
+            self.tree_is_empty();
         }
+    }
+
+    /// Ends what earlier runs left behind; how many that were.
+    pub fn end_rest(&mut self) -> u32 {
+        let keeper = std::process::id() as i32;
+        let rest = tree::count(keeper);
+        if rest > 0 {
+            // One pass: what is frozen forks nothing, and so nothing comes after it.
+            Clearing::new(None).pass(keeper, None);
+        }
+        rest
     }
 
     /// Says so once; the terminal goes with the run.

@@ -131,6 +131,12 @@ impl Release {
     }
 }
 
+impl Product {
+    pub fn release(&self, version: &str) -> Option<&Release> {
+        self.versions.iter().find(|release| release.version == version)
+    }
+}
+
 /// Written as it would be by hand: bare where it can be, absent fields absent.
 impl Serialize for Release {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {

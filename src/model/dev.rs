@@ -1,4 +1,5 @@
 //! A dev container as plain data: what was asked for, and what a shell in it finds.
+use super::settings::Secret;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
@@ -20,6 +21,10 @@ pub struct DevConfig {
     pub memory_mb: Option<u64>,
     /// Each once, in the order they are installed.
     pub addons: Vec<Addon>,
+    /// `Some` where `addons` has sshd.
+    pub ssh: Option<Ssh>,
+    /// `Some` where `addons` has tailscale.
+    pub tailscale: Option<Tailscale>,
     /// Fields that mean nothing here and were kept.
     pub unknown: Vec<String>,
 }
@@ -30,15 +35,21 @@ pub struct DevConfig {
 pub enum Addon {
     /// The editor in the browser.
     CodeServer,
+    /// A door for SSH clients.
+    Sshd,
+    /// A place in somebody's private network.
+    Tailscale,
 }
 
 impl Addon {
-    pub const ALL: [Addon; 1] = [Addon::CodeServer];
+    pub const ALL: [Addon; 3] = [Addon::CodeServer, Addon::Sshd, Addon::Tailscale];
 
     /// The name in a `/config` body.
     pub fn as_str(self) -> &'static str {
         match self {
             Addon::CodeServer => "codeserver",
+            Addon::Sshd => "sshd",
+            Addon::Tailscale => "tailscale",
         }
     }
 }
@@ -47,6 +58,24 @@ impl fmt::Display for Addon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// Who may come in by SSH, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ssh {
+    pub port: u16,
+    /// Lines of authorized_keys(5), as they were judged.
+    pub authorized_keys: Vec<String>,
+}
+
+/// Which private network, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tailscale {
+    /// Of Headscale, or of Tailscale itself.
+    pub login_server: String,
+    /// `None`: it has joined before.
+    pub auth_key: Option<Secret>,
+    pub hostname: String,
 }
 
 /// Versions that can be installed, by runtime.

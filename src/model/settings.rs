@@ -1,7 +1,10 @@
 //! Every limit, timeout and path an operator may set, as plain values. `config` reads them; `docs/settings.md` lists them.
+mod addons;
 mod agent;
+pub mod artifacts;
 mod codeserver;
 
+pub use addons::{Sshd, Tailscale};
 pub use agent::{Agent, UpdateMode};
 pub use codeserver::Codeserver;
 
@@ -48,6 +51,8 @@ pub struct Settings {
     pub game: Game,
     pub dev: Dev,
     pub codeserver: Codeserver,
+    pub sshd: Sshd,
+    pub tailscale: Tailscale,
     pub install: Install,
     pub limits: Limits,
     pub status: Status,
@@ -308,6 +313,8 @@ impl Default for Settings {
             terminal: Terminal { linger: s(60), max_sessions: 16, scrollback_bytes: 1 << 20, columns: 80, rows: 24 },
             dev: Dev { provision_within: s(1800), max_processes: 4096, repair_entries: 2_000_000 },
             codeserver: Codeserver::default(),
+            sshd: Sshd::default(),
+            tailscale: Tailscale::default(),
             game: Game {
                 user: "game".into(),
                 max_processes: 4096,

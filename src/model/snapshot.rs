@@ -60,6 +60,8 @@ pub struct Snapshot {
     pub code_server_installed: bool,
     pub code_server_running: bool,
     pub code_server_port: Option<u16>,
+    /// The other addons of a dev container that were ever wanted.
+    pub addons: Vec<AddonState>,
     /// The editor's own, where it was ever installed: `state` says how the set-up is.
     pub code_server_state: Option<State>,
     /// Of the editor with all that it started, as `usage` has it.
@@ -106,6 +108,27 @@ pub struct Players {
     pub max: u32,
     /// Sample of names, if the server tells.
     pub players: Vec<String>,
+}
+
+/// An addon of a dev container that runs beside the editor.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AddonState {
+    /// As in `/config`.
+    pub name: String,
+    pub state: State,
+    /// Proven, and still answering.
+    pub running: bool,
+    pub pid: Option<i32>,
+    pub port: Option<u16>,
+    #[schema(value_type = Option<String>)]
+    pub started_at: Option<WallTime>,
+    pub crash_count: u64,
+    pub last_crash_reason: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub next_restart_at: Option<WallTime>,
+    /// Why it is down.
+    pub error: Option<String>,
 }
 
 /// Something an operator should know that stops nothing.

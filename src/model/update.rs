@@ -1,11 +1,11 @@
 //! What is remembered of the agent's own updates: which version is on trial, and which have failed here.
-use super::{settings::UpdateMode, time::WallTime};
+use super::{ids::OperationId, operation::Operation, settings::UpdateMode, time::WallTime};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// Stored before a version is started for the first time, so that whatever starts next knows.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct UpdateRecord {
     pub trial: Option<Trial>,
@@ -16,6 +16,8 @@ pub struct UpdateRecord {
     pub stands_for: Option<String>,
     /// Why the last update was taken back; gone with the next that goes well.
     pub last_error: Option<String>,
+    /// Updates that were ordered, newest first. At most the first is under way; it outlives the program that began it.
+    pub operations: Vec<Operation>,
 }
 
 /// A version that has not yet proved itself.
@@ -55,6 +57,9 @@ pub struct Standing {
     /// What the channel promotes, as far as that is known.
     pub latest: Option<String>,
     pub update_available: bool,
+    /// The update that is under way, or was the last.
+    #[schema(value_type = Option<String>)]
+    pub operation_id: Option<OperationId>,
     /// What is being prepared or executed.
     pub target: Option<String>,
     pub mode: UpdateMode,

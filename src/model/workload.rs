@@ -130,6 +130,15 @@ pub enum ReadyProbe {
         send: String,
         expect: String,
     },
+    /// Whoever connects is greeted with a line that begins so.
+    Banner {
+        port: u16,
+        begins: String,
+    },
+    /// A program that ends with 0 once it can speak with the workload; as the agent's own account.
+    Command {
+        argv: Vec<String>,
+    },
     /// Ready as soon as the process is up.
     None,
 }
@@ -144,6 +153,8 @@ impl ReadyProbe {
             ReadyProbe::Http { .. } => "http",
             ReadyProbe::A2s { .. } => "a2s",
             ReadyProbe::Udp { .. } => "udp",
+            ReadyProbe::Banner { .. } => "banner",
+            ReadyProbe::Command { .. } => "command",
             ReadyProbe::None => "none",
         }
     }

@@ -14,6 +14,7 @@ mod body;
 pub mod plan;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 pub use body::{check, read};
 pub use plan::Step;

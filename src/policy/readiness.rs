@@ -125,6 +125,8 @@ pub fn settle(ready: &Readiness, rule: &Ready) -> Duration {
         | ReadyProbe::Http { .. }
         | ReadyProbe::A2s { .. }
         | ReadyProbe::Udp { .. }
+        | ReadyProbe::Banner { .. }
+        | ReadyProbe::Command { .. }
         | ReadyProbe::None => Duration::ZERO,
     }
 }

@@ -1,4 +1,5 @@
 //! The fold: what each actor says about itself becomes the one status everybody reads (CONTRACT §1.4).
+mod addons;
 mod dev;
 
 use crate::{
@@ -6,6 +7,7 @@ use crate::{
         activity::Activity,
         container::Kind,
         crash::CrashReport,
+        dev::Addon,
         ids::{InstanceId, OperationId, Revision},
         operation::{Operation, OperationKind},
         phase::State,
@@ -14,7 +16,7 @@ use crate::{
     },
     policy::{game_server::memory::LastCrash, installer::InstallPart},
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What never changes within a life of the agent.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,13 +36,24 @@ pub struct Parts {
     pub game: GamePart,
     /// The same words about the editor of a dev container.
     pub code_server: GamePart,
+    /// And about the other addons, as far as anything was said.
+    pub addons: BTreeMap<Addon, GamePart>,
     pub dev: DevPart,
     /// How the editor is used, while somebody looks.
     pub activity: Option<Activity>,
     pub install: InstallPart,
+    pub update: UpdatePart,
     pub usage: Usage,
     /// What the machine cannot give.
     pub machine: Vec<Warning>,
+}
+
+/// What the UpdaterActor says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdatePart {
+    pub warnings: Vec<Warning>,
+    /// Newest first.
+    pub operations: Arc<Vec<Operation>>,
 }
 
 /// What the GameServerActor says.
@@ -135,6 +148,15 @@ impl Parts {
         }
     }
 
+    /// The same for the other addons' parts.
+    pub fn take_addon(&mut self, addon: Addon, part: GamePart) {
+        let shown = self.addons.entry(addon).or_default();
+        match part.recovering {
+            true => (shown.recovering, shown.ready) = (true, false),
+            false => *shown = part,
+        }
+    }
+
     /// The one workload of this container.
     pub fn supervised(&self) -> &GamePart {
         match self.kind() {
@@ -177,10 +199,13 @@ pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
     fold_identity(&mut s, parts);
     match parts.kind() {
         Kind::Game => fold_game(&mut s, &parts.game, now.0),
-        Kind::Dev => dev::fold(&mut s, parts, now.0),
+        Kind::Dev => {
+            dev::fold(&mut s, parts, now.0);
+            addons::fold(&mut s, &parts.addons);
+        }
     }
     fold_install(&mut s, &parts.install);
-    s.warnings.extend(parts.machine.iter().cloned());
+    s.warnings.extend(parts.machine.iter().chain(&parts.update.warnings).cloned());
     s
 }
 
@@ -263,15 +288,29 @@ fn fold_install(s: &mut Snapshot, install: &InstallPart) {
     s.warnings.extend(install.warnings.iter().cloned());
 }
 
-/// Newest first: ids sort by time. The workload's and the installer's, each bounded by `limits.operations_kept`.
+/// Newest first: ids sort by time. Each part bounds its own.
 pub fn all_operations(parts: &Parts) -> Arc<Vec<Operation>> {
-    let (workload, install) = (parts.workload_operations(), &parts.install.operations);
-    let editor = &parts.code_server.operations;
-    if install.is_empty() && editor.is_empty() {
+    let workload = parts.workload_operations();
+    let others = [&parts.install.operations, &parts.code_server.operations, &parts.update.operations];
+    let others = others.into_iter().chain(parts.addons.values().map(|part| &part.operations));
+    let mut others = others.flat_map(|operations| operations.iter()).peekable();
+    if others.peek().is_none() {
         return workload.clone();
     }
-    let mut all: Vec<Operation> = workload.iter().chain(install.iter()).chain(editor.iter()).cloned().collect();
+    let mut all: Vec<Operation> = workload.iter().chain(others).cloned().collect();
     all.sort_by(|a, b| b.id.cmp(&a.id));
+    Arc::new(all)
+}
+
+/// Newest first; of the workload and, in a dev container, of each addon, each bounded by `limits.crashes_kept`.
+pub fn all_crashes(parts: &Parts) -> Arc<Vec<Arc<CrashReport>>> {
+    let own = &parts.supervised().crashes;
+    let mut addons = parts.addons.values().flat_map(|part| part.crashes.iter()).peekable();
+    if addons.peek().is_none() {
+        return own.clone();
+    }
+    let mut all: Vec<_> = own.iter().chain(addons).cloned().collect();
+    all.sort_by(|a, b| b.time.cmp(&a.time));
     Arc::new(all)
 }
 

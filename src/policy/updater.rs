@@ -7,6 +7,7 @@
 //! ```
 //! Versions are semantic and never reused. Nothing older is taken unless somebody names it.
 mod desk;
+pub mod orders;
 mod trial;
 pub use desk::{Answer, Command, Desk, Effect, Fact, Way};
 pub use trial::{Start, begin, gives_way, on_start, proven, reject, take_back};

@@ -4,6 +4,7 @@ use crate::{
     it::support::{Agent, Artifacts, Sandbox, Wrong, client, eventually},
     parts::{ide_part, runtime},
     play::free_port,
+    shop::{Nginx, Shop},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -160,6 +161,26 @@ async fn from_a_bare_root_to_an_editor_that_comes_back_and_outlives_the_agent() 
     let found = agent.until("found again", SOON, up).await;
     assert_eq!((found["pid"].clone(), found["crashCount"].clone()), (third["pid"].clone(), json!(1)));
     rig.finish(agent).await;
+}
+
+/// The tarball has relative links inside, which any server hands out as it is.
+#[tokio::test]
+async fn it_is_installed_from_a_publishers_store_and_from_nginx() {
+    let publisher = Sandbox::new();
+    let shop = Shop::open(&publisher);
+    shop.add("node", "22", &runtime("NODE_22"));
+    shop.add("code-server", &version(), &tarball());
+    let nginx = Nginx::serve(&shop.store);
+    for url in [&shop.url, &nginx.url] {
+        let rig = Rig { url: url.clone(), ..Rig::new() };
+        let (agent, status) = rig.up().await;
+        assert_eq!(status["codeServerInstalled"], true, "{status:#}");
+        assert!(rig.healthy().await, "{url}");
+        let tree = rig.sandbox.root().join("opt/zlh/services/code-server/current");
+        let links = Command::new("find").arg(&tree).args(["-follow", "-type", "l"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&links.stdout), "", "no link leads nowhere");
+        rig.finish(agent).await;
+    }
 }
 
 #[tokio::test]

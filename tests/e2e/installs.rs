@@ -5,53 +5,10 @@ use crate::{
     it::support::{Agent, Sandbox, install},
     parts::{jar, part, runtime},
     play::{PATIENCE, free_port},
+    shop::{Nginx, Shop},
 };
 use serde_json::{Value, json};
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
-
-/// A store, served by `zlh artifacts serve`.
-struct Shop {
-    store: PathBuf,
-    serving: Child,
-    url: String,
-}
-
-impl Shop {
-    fn open(sandbox: &Sandbox) -> Shop {
-        let store = sandbox.root().with_file_name("store");
-        fs::create_dir(&store).unwrap();
-        let mut serving =
-            zlh(&store).args(["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(serving.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url = line.trim().rsplit(' ').next().unwrap().to_owned();
-        assert!(url.starts_with("http://127.0.0.1:"), "{line:?}");
-        Shop { store, serving, url }
-    }
-
-    fn add(&self, target: &str, version: &str, file: &Path) {
-        let added = zlh(&self.store).args(["add", target, version]).arg(file).output().unwrap();
-        assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
-    }
-}
-
-impl Drop for Shop {
-    fn drop(&mut self) {
-        self.serving.kill().unwrap();
-        self.serving.wait().unwrap();
-    }
-}
-
-fn zlh(store: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_zlh"));
-    command.arg("artifacts").arg("--store").arg(store);
-    command
-}
+use std::{fs, path::PathBuf, process::Command};
 
 fn agent(sandbox: &Sandbox, shop: &Shop) -> Agent {
     sandbox.agent(&["--artifacts-url", &shop.url])
@@ -175,8 +132,21 @@ async fn flying_squid_is_installed_from_an_archive() {
     let sandbox = Sandbox::new();
     let shop = Shop::open(&sandbox);
     shop.add("flying-squid/default", "1.12.0", &part("SQUID"));
-    lend_node(&sandbox);
-    let agent = agent(&sandbox, &shop);
+    plays(&sandbox, &shop.url).await;
+}
+
+#[tokio::test]
+async fn flying_squid_is_installed_from_nginx_too() {
+    let sandbox = Sandbox::new();
+    let shop = Shop::open(&sandbox);
+    shop.add("flying-squid/default", "1.12.0", &part("SQUID"));
+    let nginx = Nginx::serve(&shop.store);
+    plays(&sandbox, &nginx.url).await;
+}
+
+async fn plays(sandbox: &Sandbox, artifacts: &str) {
+    lend_node(sandbox);
+    let agent = sandbox.agent(&["--artifacts-url", artifacts]);
     let body =
         json!({"vmid": 1, "game": "flying-squid", "version": "1.12.0", "ports": [free_port()], "memory_mb": 512});
     let status = configure(&agent, &body, "running").await;

@@ -20,5 +20,6 @@ mod parts;
 mod play;
 mod player;
 mod runtimes;
+mod shop;
 mod squid;
 mod teeworlds;

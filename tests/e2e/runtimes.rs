@@ -3,15 +3,14 @@
 use crate::{
     it::support::{Agent, Artifacts, Sandbox, eventually},
     parts::runtime,
+    shop::Nginx,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
     fs,
-    io::Write,
-    net::TcpListener,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -86,47 +85,4 @@ async fn real_runtimes_install_from_nginx_too() {
     let agent = sandbox.agent(&["--artifacts-url", &nginx.url]);
     install_all(&sandbox, &agent).await;
     agent.finish().await;
-}
-
-/// Ends with the test.
-struct Nginx {
-    process: Child,
-    url: String,
-}
-
-impl Nginx {
-    fn serve(root: &Path) -> Nginx {
-        // Somebody else may take the port between these two lines; then nginx says so and the test fails.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let prefix = root.join("nginx");
-        fs::create_dir(&prefix).unwrap();
-        let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|kind| format!("{kind}_temp_path {}/{kind}; ", prefix.display()))
-            .concat();
-        let mut config = fs::File::create(prefix.join("nginx.conf")).unwrap();
-        write!(
-            config,
-            "user root; daemon off; master_process off; pid {0}/pid; error_log stderr;\nevents {{}}\nhttp {{ access_log off; {paths}\n\
-             server {{ listen 127.0.0.1:{port}; root {1}; }} }}\n",
-            prefix.display(),
-            root.display()
-        )
-        .unwrap();
-        let process = Command::new(runtime("NGINX"))
-            .arg("-p")
-            .arg(&prefix)
-            .arg("-c")
-            .arg(prefix.join("nginx.conf"))
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Nginx { process, url: format!("http://127.0.0.1:{port}") }
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        _ = self.process.kill();
-        _ = self.process.wait();
-    }
 }

@@ -82,8 +82,12 @@ impl Shop {
 
     /// Serves `folder` until the server is dropped.
     fn serve(&self, folder: &Path) -> Server {
+        self.serve_with(folder, &[])
+    }
+
+    fn serve_with(&self, folder: &Path, more: &[&str]) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zlh"));
-        command.args(["artifacts", "serve", "--listen", "127.0.0.1:0", "--store"]).arg(folder);
+        command.args(["artifacts", "serve", "--listen", "127.0.0.1:0", "--store"]).arg(folder).args(more);
         command.env("ZLH_TEST_ID", self.sandbox.marker()).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();

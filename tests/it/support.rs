@@ -4,7 +4,9 @@
 mod agent;
 mod artifacts;
 mod console;
+mod disk;
 mod leaks;
+mod ports;
 mod sandbox;
 mod waiting;
 pub mod web;
@@ -14,6 +16,8 @@ pub use agent::client;
 pub use agent::{Agent, Reply};
 pub use artifacts::{Artifacts, Wrong};
 pub use console::Console;
+pub use disk::SmallDisk;
 pub use leaks::{end_all, strays};
+pub use ports::free_port;
 pub use sandbox::{Sandbox, install};
 pub use waiting::{eventually, eventually_now};

@@ -147,7 +147,7 @@ impl Agent {
 }
 
 fn all_steps() -> Vec<Step> {
-    vec![Step::Account, Step::Workspace, Step::Runtime, Step::Environment, Step::SmokeTest]
+    vec![Step::Withdraw, Step::Account, Step::Workspace, Step::Runtime, Step::Environment, Step::SmokeTest]
 }
 
 #[tokio::test(start_paused = true)]

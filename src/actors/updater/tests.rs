@@ -7,11 +7,15 @@ use crate::{
     },
     model::{
         catalog::{AgentBuild, Digest, PLATFORM},
+        operation::OperationState,
         snapshot::Usage,
         time::BootTime,
         update::UpdateState,
     },
-    policy::status::{GamePart, Identity},
+    policy::{
+        status::{GamePart, Identity},
+        updater::orders,
+    },
 };
 use std::sync::Mutex;
 
@@ -80,9 +84,28 @@ impl Depot for Scripted {
         let answer = self.answer("prepare");
         Box::pin(async move { answer.await.map_err(|why| Unfit { why, programs_fault: true }) })
     }
+    fn operation_id(&self) -> OperationId {
+        OperationId("op-1".into())
+    }
+    fn store(&self, by: By, subject: String) -> BoxFuture<'static, Result<UpdateRecord, String>> {
+        let (stored, record) = (self.answer("store"), self.record.clone());
+        Box::pin(async move {
+            stored.await?;
+            let mut record = record.lock().unwrap();
+            orders::open(&mut record, by, &subject, WallTime(7), Duration::from_secs(60));
+            Ok(record.clone())
+        })
+    }
+    fn conclude(&self, outcome: Outcome) -> BoxFuture<'static, Result<UpdateRecord, String>> {
+        let mut record = self.record.lock().unwrap();
+        orders::end(&mut record, &outcome, WallTime(8));
+        let record = record.clone();
+        Box::pin(async move { Ok(record) })
+    }
     fn reject(&self, version: String, why: String) -> BoxFuture<'static, Result<UpdateRecord, String>> {
         self.calls.lock().unwrap().push("reject".into());
         let mut record = self.record.lock().unwrap();
+        orders::end(&mut record, &Outcome::Failed(why.clone()), WallTime(8));
         record.failed.insert(version, why);
         let record = record.clone();
         Box::pin(async move { Ok(record) })
@@ -116,17 +139,22 @@ async fn until(updater: &Updater, state: UpdateState) -> Standing {
 #[tokio::test(start_paused = true)]
 async fn the_whole_way_and_one_at_a_time() {
     let (calls, updater, _, _root) = up(UpdateMode::Notify, None).await;
-    assert_eq!(updater.update(None).await.unwrap().state, UpdateState::Checking);
+    let standing = updater.update(None).await.unwrap();
+    assert_eq!((standing.state, standing.operation_id), (UpdateState::Checking, Some(OperationId("op-1".into()))));
     assert_eq!(updater.check().await, Err(Denied::Refused(Refusal::UpdateInProgress)));
     assert_eq!(until(&updater, UpdateState::Switching).await.target.as_deref(), Some("v1.1.0"));
     elapse(Duration::from_secs(1)).await;
-    assert_eq!(*calls.lock().unwrap(), ["manifest", "prepare", "switch"]);
+    assert_eq!(*calls.lock().unwrap(), ["store", "manifest", "prepare", "switch"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_failure_is_told_and_nothing_is_switched_after_it() {
-    let table = [("manifest", vec!["manifest"]), ("prepare", vec!["manifest", "prepare", "reject"])];
-    for (fails, expected) in table.into_iter().chain([("switch", vec!["manifest", "prepare", "switch"])]) {
+    let table = [
+        ("manifest", vec!["store", "manifest"]),
+        ("prepare", vec!["store", "manifest", "prepare", "reject"]),
+        ("switch", vec!["store", "manifest", "prepare", "switch"]),
+    ];
+    for (fails, expected) in table {
         let (calls, updater, status, _root) = up(UpdateMode::Notify, Some(fails)).await;
         updater.update(None).await.unwrap();
         let standing = until(&updater, UpdateState::Idle).await;
@@ -135,7 +163,19 @@ async fn every_failure_is_told_and_nothing_is_switched_after_it() {
         assert_eq!(*calls.lock().unwrap(), expected);
         let shown = status.reader().current().snapshot.warnings.clone();
         assert!(shown.iter().any(|warning| warning.code == "update_failed"), "{shown:?}");
+        let ended = status.reader().current().operations[0].clone();
+        assert_eq!((ended.kind, ended.state), (OperationKind::Update, OperationState::Failed));
+        assert_eq!(ended.error, Some(format!("{fails} injected")));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_cannot_be_stored_is_not_taken() {
+    let (calls, updater, _, _root) = up(UpdateMode::Notify, Some("store")).await;
+    assert_eq!(updater.update(None).await, Err(Denied::Busy));
+    elapse(Duration::from_secs(1)).await;
+    assert_eq!(*calls.lock().unwrap(), ["store"]);
+    assert!(updater.standing().last_error.unwrap().contains("store injected"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,7 +183,7 @@ async fn the_timer_does_what_the_mode_says() {
     let table = [
         (UpdateMode::Off, vec![]),
         (UpdateMode::Notify, vec!["manifest"]),
-        (UpdateMode::Auto, vec!["manifest", "prepare", "switch"]),
+        (UpdateMode::Auto, vec!["manifest", "store", "prepare", "switch"]),
     ];
     for (mode, expected) in table {
         let (calls, updater, status, _root) = up(mode, None).await;

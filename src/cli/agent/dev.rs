@@ -1,15 +1,18 @@
 //! What the DevProvisionActor asks of others, answered by this machine.
+pub mod addon;
 mod adopting;
 pub mod counting;
 pub mod editor;
 mod installs;
 mod records;
+pub mod services;
 pub mod shells;
+mod sshd;
 mod surroundings;
+mod tailnet;
 
 use crate::{
     actors::{
-        code_server::CodeServer,
         dev_provision::world::{Progress, World},
         installer::Installer,
     },
@@ -21,7 +24,7 @@ use crate::{
     },
     model::{
         container::Kind,
-        dev::{Addon, DevConfig, USER},
+        dev::{DevConfig, USER},
         ids::OperationId,
         refusal::Refusal,
         settings::Settings,
@@ -36,6 +39,7 @@ use crate::{
 use futures_util::future::{BoxFuture, FutureExt};
 use records::Records;
 use serde_json::Value;
+use services::Services;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -46,21 +50,6 @@ use tokio::sync::Mutex;
 
 /// A runtime says its version within milliseconds; the first start of a .NET one, or a cold disk, takes seconds.
 const TRIAL_WITHIN: Duration = Duration::from_secs(60);
-
-/// Starts what an addon runs, and sees that it stays up.
-pub trait Services: Send + Sync + 'static {
-    fn start(&self, addon: Addon, config: Arc<Resolved>, progress: Progress) -> BoxFuture<'static, Result<(), String>>;
-}
-
-/// The editor is all that runs beside the shells.
-impl Services for CodeServer {
-    fn start(&self, addon: Addon, config: Arc<Resolved>, _: Progress) -> BoxFuture<'static, Result<(), String>> {
-        let (editor, vmid) = (self.clone(), config.config.vmid);
-        match addon {
-            Addon::CodeServer => async move { editor.provide(vmid, "config").await }.boxed(),
-        }
-    }
-}
 
 /// What the configurations saved on this machine say that the container is.
 pub fn saved_kind(settings: &Settings) -> Result<Option<Kind>, StoreError> {
@@ -80,18 +69,14 @@ pub struct DevWorld {
     root: PathBuf,
     records: Records,
     installer: Installer,
-    services: Arc<dyn Services>,
+    services: Services,
     /// Held by whatever step is at work, also if nobody waits for it any more.
     turn: Arc<Mutex<()>>,
 }
 
 impl DevWorld {
     /// Needs a tokio runtime.
-    pub fn new(
-        settings: Arc<Settings>,
-        installer: Installer,
-        services: Arc<dyn Services>,
-    ) -> Result<DevWorld, StoreError> {
+    pub fn new(settings: Arc<Settings>, installer: Installer, services: Services) -> Result<DevWorld, StoreError> {
         let records = Records::start(&settings.root.join("opt/zlh-agent/state"))?;
         let root = std::path::absolute(&settings.root).unwrap_or_else(|_| settings.root.clone());
         Ok(DevWorld { settings, root, records, installer, services, turn: Arc::default() })
@@ -118,13 +103,14 @@ impl DevWorld {
         failpoint::reach("agent.before_dev_step");
         let DevConfig { runtime, version, .. } = &config.config;
         let done = match step {
+            Step::Withdraw => self.services.withdraw(&config.config).await,
             Step::Account => self.blocking(turn, |world| world.account().map(drop)).await,
             Step::Workspace => self.blocking(turn, |world| world.workspace_ready()).await,
             Step::Runtime => installs::runtime(&self.installer, runtime, version, progress).await,
-            Step::Addon(addon) => installs::addon(&self.installer, addon, progress).await,
+            Step::Addon(addon) => installs::addon(&self.installer, addon, &self.settings, progress).await,
             Step::Environment => self.blocking(turn, |world| surroundings::write(&world.root)).await,
             Step::SmokeTest => self.try_runtime(runtime, version).await,
-            Step::Service(addon) => self.services.start(addon, config, progress).await,
+            Step::Service(addon) => self.services.start(addon, &config.config, progress).await,
         };
         failpoint::reach("agent.after_dev_step");
         done
@@ -227,7 +213,8 @@ impl World for DevWorld {
         let world = self.clone();
         async move {
             let turn = world.turn.clone().lock_owned().await;
-            world.blocking(turn, |world| surroundings::write(&world.root)).await
+            world.blocking(turn, |world| surroundings::write(&world.root)).await?;
+            world.services.refresh().await
         }
         .boxed()
     }

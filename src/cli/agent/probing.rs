@@ -102,8 +102,9 @@ fn port_of(question: &ReadyProbe) -> Option<u16> {
         | ReadyProbe::Tcp { port }
         | ReadyProbe::Http { port, .. }
         | ReadyProbe::A2s { port }
-        | ReadyProbe::Udp { port, .. } => Some(*port),
-        ReadyProbe::Log { .. } | ReadyProbe::None => None,
+        | ReadyProbe::Udp { port, .. }
+        | ReadyProbe::Banner { port, .. } => Some(*port),
+        ReadyProbe::Log { .. } | ReadyProbe::Command { .. } | ReadyProbe::None => None,
     }
 }
 

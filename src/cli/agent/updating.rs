@@ -19,8 +19,11 @@ use crate::{
         releases::{ReleaseError, Releases},
         store::{Durability, Store, StoreError},
     },
-    model::{catalog::AgentManifest, settings::Settings, time::WallTime, update::UpdateRecord},
-    policy::updater::{Candidate, begin, reject},
+    model::{catalog::AgentManifest, ids::OperationId, settings::Settings, time::WallTime, update::UpdateRecord},
+    policy::{
+        operations::{By, Outcome},
+        updater::{Candidate, begin, orders, reject},
+    },
 };
 use futures_util::future::BoxFuture;
 use std::{
@@ -96,10 +99,19 @@ impl Files {
         Ok(Handover { program: self.releases.program(version)?, trial: Some(version.to_owned()) })
     }
 
-    fn reject(&self, version: &str, why: &str) -> Result<UpdateRecord, FilesError> {
+    /// Loads, changes, saves; the new record.
+    fn note(&self, change: impl FnOnce(&mut UpdateRecord)) -> Result<UpdateRecord, FilesError> {
         let mut record = self.load()?;
-        reject(&mut record, version, why);
+        change(&mut record);
         self.save(&record)?;
+        Ok(record)
+    }
+
+    fn reject(&self, version: &str, why: &str) -> Result<UpdateRecord, FilesError> {
+        let record = self.note(|record| {
+            reject(record, version, why);
+            orders::end(record, &Outcome::Failed(why.to_owned()), clock::wall_time());
+        })?;
         self.prune(&record)?;
         Ok(record)
     }
@@ -162,6 +174,23 @@ impl Depot for MachineDepot {
             let tried = canary::prove(&program, &root, &version, settings.agent.update_within).await;
             tried.map_err(|e| Unfit { why: format!("trying agent {version}: {e}"), programs_fault: true })
         })
+    }
+
+    fn operation_id(&self) -> OperationId {
+        OperationId(uuid::Uuid::now_v7().to_string())
+    }
+
+    fn store(&self, by: By, subject: String) -> BoxFuture<'static, Result<UpdateRecord, String>> {
+        let (files, agent) = (self.files.clone(), &self.settings.agent);
+        // It waits for others, runs by itself, and then stands its trial.
+        let within = agent.update_patience + agent.update_within * 2;
+        let open = move |record: &mut UpdateRecord| orders::open(record, by, &subject, clock::wall_time(), within);
+        Box::pin(blocking(move || files.note(open)))
+    }
+
+    fn conclude(&self, outcome: Outcome) -> BoxFuture<'static, Result<UpdateRecord, String>> {
+        let files = self.files.clone();
+        Box::pin(blocking(move || files.note(|record| orders::end(record, &outcome, clock::wall_time()))))
     }
 
     fn reject(&self, version: String, why: String) -> BoxFuture<'static, Result<UpdateRecord, String>> {

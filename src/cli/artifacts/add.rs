@@ -100,6 +100,14 @@ pub fn publish(desk: &Desk, offer: Offer<'_>) -> Result<(), Failure> {
     told(desk, target, promote, &release, done != Change::Unchanged)
 }
 
+/// What is published already and was found to be as it should be: at most its channel moves.
+pub fn again(desk: &Desk, target: &Target, release: &Release, promote: Option<&str>) -> Result<(), Failure> {
+    if let Some(channel) = promote {
+        desk.edit(target.document(), |book, now| edit::promote(book, target, &release.version, channel, now))?;
+    }
+    told(desk, target, promote, release, false)
+}
+
 fn told(desk: &Desk, target: &Target, channel: Option<&str>, release: &Release, changed: bool) -> Result<(), Failure> {
     let what = if changed { "published" } else { "was published already" };
     let now = channel.map(|channel| format!(", {channel} now")).unwrap_or_default();
@@ -119,7 +127,10 @@ fn told(desk: &Desk, target: &Target, channel: Option<&str>, release: &Release, 
 fn judged(offer: &Offer<'_>) -> Result<(Release, ArtifactPath), Failure> {
     let Offer { target, version, incoming, .. } = offer;
     crate::model::catalog::version(version).map_err(|e| Failure::Usage(e.to_string()))?;
-    let unreadable = |e: io::Error| answer(format!("{target} {version}: the file is damaged: {e}"));
+    let unreadable = |e: io::Error| match e.kind() {
+        io::ErrorKind::Unsupported => answer(format!("{target} {version}: {e}")),
+        _ => answer(format!("{target} {version}: the file is damaged: {e}")),
+    };
     let packing = Packing::of(&mut incoming.reopen().map_err(unreadable)?).map_err(unreadable)?;
     let path = target.place(version, packing.ending()).ok_or_else(|| answer("no place for it in the folder"))?;
     let entries = || archive::entries(incoming.reopen()?, packing);

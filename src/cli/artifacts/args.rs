@@ -5,7 +5,7 @@ use crate::{
         catalog::{Digest, STABLE},
         time::WallTime,
     },
-    policy::publish::target::Target,
+    policy::{catalog::signature::PublicKey, publish::target::Target},
 };
 use clap::{Args, Subcommand};
 use std::{net::SocketAddr, path::PathBuf};
@@ -50,6 +50,14 @@ pub enum ArtifactsVerb {
     Verify,
     /// Sign the catalogs with --key
     Sign,
+    /// Say, signed with --key, which keys agents shall trust from now on (in _keys.json)
+    Trust {
+        /// Public key that is trusted too, as keygen printed it
+        new: Vec<PublicKey>,
+        /// Id or public key of one that is trusted no longer; may be repeated
+        #[arg(long, value_name = "KEY")]
+        revoke: Vec<String>,
+    },
     /// Make a secret key; prints the public one, which goes into the agents' trusted_keys
     Keygen {
         /// New file, outside the folder that is served
@@ -94,6 +102,9 @@ pub struct ImportArgs {
     /// Address of the upstream's release pages, or of a mirror [default: the project's own]
     #[arg(long, value_name = "URL")]
     pub from: Option<String>,
+    /// Mail or web address of whoever publishes, told to the upstream; PaperMC answers nobody without one
+    #[arg(long, env = "ZLH_CONTACT", value_name = "ADDRESS", value_parser = contact)]
+    pub contact: Option<String>,
     /// Only say what would be fetched
     #[arg(long)]
     pub dry_run: bool,
@@ -104,9 +115,18 @@ pub struct ServeArgs {
     /// Address to listen on; port 0 lets the kernel choose
     #[arg(long, default_value = "127.0.0.1:8090", value_name = "ADDR")]
     pub listen: SocketAddr,
+    /// A setting of the server (docs/settings.md), such as limits.connections=2000; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     /// Form of the log on stderr
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     pub log_format: LogFormat,
+}
+
+/// It goes into a header of a request.
+fn contact(text: &str) -> Result<String, String> {
+    let fits = text.chars().all(|c| c.is_ascii_graphic()) && text.contains(['@', ':']);
+    if fits { Ok(text.to_owned()) } else { Err("write a mail address, or https://…".into()) }
 }
 
 fn time(text: &str) -> Result<WallTime, String> {

@@ -98,9 +98,16 @@ impl Desk {
         let signature_path = paths::signature_of(path);
         let new: Vec<Signature> = self.keys.iter().map(|key| signature(key, bytes)).collect();
         let old: SignatureFile = old.and_then(|old| serde_json::from_slice(&old).ok()).unwrap_or_default();
-        let both = SignatureFile { signatures: new.iter().cloned().chain(old.signatures).collect() };
+        let others = old.signatures.into_iter().filter(|old| new.iter().all(|new| new.key != old.key));
+        let both = SignatureFile { signatures: new.iter().cloned().chain(others).collect() };
+        // Whoever has not read a statement about keys yet trusts only keys from before it.
+        let stays =
+            path == paths::KEY_STATEMENT && self.store.document(path).map_err(answer)?.as_deref() == Some(bytes);
         locked.replace(&signature_path, &written(&both)?).map_err(answer)?;
         locked.replace(path, bytes).map_err(answer)?;
+        if stays {
+            return Ok(());
+        }
         locked.replace(&signature_path, &written(&SignatureFile { signatures: new })?).map_err(answer)
     }
 

@@ -4,7 +4,10 @@ use crate::{
     cli::{client::print, failure::Failure},
     host::signing_key::SigningKey,
     model::catalog::paths,
-    policy::{catalog::signature::PublicKey, publish::book::Document},
+    policy::{
+        catalog::signature::{KeyStatement, PublicKey},
+        publish::book::Document,
+    },
 };
 use serde_json::json;
 use std::path::Path;
@@ -24,6 +27,45 @@ pub fn make(store: &Path, file: &Path, as_json: bool) -> Result<(), Failure> {
         true => print(&format!("{}\n", json!({"key": key, "id": key.id(), "file": file}))),
         false => print(&format!("{key}\n")),
     }
+}
+
+/// Adds to the statement that agents read before any catalog. What was said before still holds.
+pub fn trust(desk: &Desk, new: &[PublicKey], revoked: &[String]) -> Result<(), Failure> {
+    if !desk.has_keys() || (new.is_empty() && revoked.is_empty()) {
+        let why =
+            "say which key signs (--key FILE, one that agents trust already), and what changes: KEY or --revoke KEY";
+        return Err(Failure::Usage(why.into()));
+    }
+    let locked = desk.store.lock().map_err(answer)?;
+    let old = desk.store.document(paths::KEY_STATEMENT).map_err(answer)?;
+    let unreadable = |e| answer(format!("{}: {e}; correct or remove it first", paths::KEY_STATEMENT));
+    let mut said: KeyStatement = match old {
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(unreadable)?,
+        None => KeyStatement { serial: 0, keys: Vec::new(), revoked: Vec::new() },
+    };
+    said.serial += 1;
+    said.keys.extend(new);
+    said.revoked.extend(revoked.iter().map(|key| key.parse().map_or_else(|_| key.clone(), |key: PublicKey| key.id())));
+    said.revoked.sort();
+    said.revoked.dedup();
+    said.keys.sort();
+    said.keys.dedup();
+    said.keys.retain(|key| !said.revoked.contains(&key.id()));
+    let mut text = serde_json::to_vec_pretty(&said).map_err(answer)?;
+    text.push(b'\n');
+    desk.write(&locked, paths::KEY_STATEMENT, &text)?;
+    let line = format!(
+        "statement {}: trusted besides the agents' own keys: {}; no longer: {}",
+        said.serial,
+        listed(said.keys.iter().map(PublicKey::id)),
+        listed(said.revoked.iter().cloned())
+    );
+    desk.say(&line, &json!(said))
+}
+
+fn listed(keys: impl Iterator<Item = String>) -> String {
+    let keys: Vec<String> = keys.collect();
+    if keys.is_empty() { "none".into() } else { keys.join(", ") }
 }
 
 /// Signs every catalog that is there; also when one was written by hand.

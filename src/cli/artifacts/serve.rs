@@ -2,12 +2,13 @@
 use super::{args::ServeArgs, desk::answer};
 use crate::{
     cli::{agent::logging, failure::Failure},
+    config::{self, Sources},
     host,
     http::{
         artifacts::{About, ArtifactsFace, Shelf},
         server,
     },
-    model::{catalog::ArtifactPath, settings::Limits},
+    model::{catalog::ArtifactPath, settings::artifacts::ArtifactsSettings},
 };
 use futures_util::future::{BoxFuture, FutureExt};
 use std::{fs::Metadata, io, path::Path, sync::Arc, time::UNIX_EPOCH};
@@ -17,22 +18,21 @@ use tokio::{
     task::spawn_blocking,
 };
 
-/// Threads for requests, and for reading the disk.
-const THREADS: usize = 2;
-const DISK_THREADS: usize = 8;
-
 pub fn run(store: &Path, args: &ServeArgs) -> Result<(), Failure> {
     logging::start(args.log_format);
+    let settings = config::artifacts::load(&Sources::of_process(None, args.set.clone(), Vec::new()));
+    let settings =
+        settings.map_err(|faults| Failure::Configuration(faults.iter().map(ToString::to_string).collect()))?;
     let shelf = host::shelf::Shelf::open(store).map_err(|e| answer(format!("{}: {e}", store.display())))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(THREADS)
-        .max_blocking_threads(DISK_THREADS)
+        .worker_threads(settings.runtime.worker_threads)
+        .max_blocking_threads(settings.runtime.disk_threads)
         .enable_all()
         .build()?;
-    runtime.block_on(serve(ArtifactsFace::new(Arc::new(Door(shelf))), args))
+    runtime.block_on(serve(ArtifactsFace::new(Arc::new(Door(shelf))), args, &settings))
 }
 
-async fn serve(face: ArtifactsFace, args: &ServeArgs) -> Result<(), Failure> {
+async fn serve(face: ArtifactsFace, args: &ServeArgs, settings: &ArtifactsSettings) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let listener = TcpListener::bind(args.listen).await.map_err(|e| answer(format!("{}: {e}", args.listen)))?;
@@ -44,7 +44,7 @@ async fn serve(face: ArtifactsFace, args: &ServeArgs) -> Result<(), Failure> {
         }
     };
     let traffic = face.traffic();
-    let cut = server::serve(listener, face, &Limits::default(), traffic, told).await;
+    let cut = server::serve(listener, face, &settings.limits.for_server(), traffic, told).await;
     if cut > 0 {
         tracing::info!(connections = cut, "connections were cut at the end of the drain");
     }

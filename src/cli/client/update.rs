@@ -23,6 +23,7 @@ struct Standing {
     state: String,
     last_error: Option<String>,
     last_check_at: Option<WallTime>,
+    operation_id: Option<String>,
 }
 
 pub async fn carry_out(session: &Session, args: UpdateArgs) -> Result<(), Failure> {
@@ -32,7 +33,12 @@ pub async fn carry_out(session: &Session, args: UpdateArgs) -> Result<(), Failur
     if args.wait.no_wait {
         return match session.json {
             true => print_json(&answer.body),
-            false => print("update accepted; `zlh update --check` shows what runs\n"),
+            false if args.check => print("looking; `zlh update --check` without --no-wait says what there is\n"),
+            false => {
+                let standing: Standing = session.parse(&answer.body)?;
+                let id = standing.operation_id.unwrap_or_default();
+                print(&format!("update accepted, operation {id}; `zlh operations` shows what becomes of it\n"))
+            }
         };
     }
     let (body, standing) = tokio::select! {

@@ -25,7 +25,7 @@ fn installed(runtimes: &Runtimes, look: Look) -> String {
     if runtimes.installed.is_empty() {
         return "no runtimes installed\n".into();
     }
-    let mut table = look.table(&["", "RUNTIME", "VERSION", "SIZE", "CHECKED", "USED BY"]);
+    let mut table = look.table(&["ACTIVE", "RUNTIME", "VERSION", "SIZE", "CHECKED", "USED BY"]);
     for row in &runtimes.installed {
         let mark = if row.active { look.cell(Tone::Good, "●") } else { "".into() };
         let checked = match row.verified {

@@ -7,6 +7,7 @@ use std::{
 };
 
 const SHELL: &str = "/bin/bash";
+const SHADOW: &str = "/etc/shadow";
 /// Every Debian has it.
 const LAST_RESORT: &str = "/bin/sh";
 /// Programs that passwd(5) lists as shells of those who may not log in.
@@ -32,6 +33,17 @@ pub fn move_home(name: &str, home: &Path) -> io::Result<()> {
         return Ok(());
     }
     run("usermod", &["--home", text(home)?, "--", name])
+}
+
+/// An account whose password field in shadow(5) begins with `!` is locked, and OpenSSH lets nobody into it, not even with
+/// a key. `*` is no password either, and no lock.
+pub fn open_to_keys(name: &str) -> io::Result<()> {
+    let shadow = read(SHADOW.as_ref())?;
+    let own = entries(&shadow).find_map(|mut fields| (fields.next()? == name.as_bytes()).then(|| fields.next()));
+    match own.flatten().is_some_and(|password| password.starts_with(b"!")) {
+        true => run("usermod", &["--password", "*", "--", name]),
+        false => Ok(()),
+    }
 }
 
 /// What a login starts: the account's own shell if it has one that runs here.

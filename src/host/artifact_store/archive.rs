@@ -71,6 +71,10 @@ fn tar_entries(reader: impl Read) -> io::Result<Vec<ArchiveEntry>> {
         let mut entry = entry?;
         bounded(&found)?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        if is_sparse(&mut entry)? {
+            let why = format!("{path} is a sparse file, which no agent unpacks; pack it without --sparse");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        }
         let kind = match entry.header().entry_type() {
             tar::EntryType::Directory => EntryKind::Folder,
             tar::EntryType::Symlink | tar::EntryType::Link => EntryKind::Link,
@@ -84,6 +88,19 @@ fn tar_entries(reader: impl Read) -> io::Result<Vec<ArchiveEntry>> {
     // What follows the last entry is read too: a truncated archive shows only there.
     io::copy(&mut archive.into_inner(), &mut io::sink())?;
     Ok(found)
+}
+
+/// Its size is a claim that nothing in the archive bears out, so installs refuse it: better here than everywhere.
+fn is_sparse(entry: &mut tar::Entry<impl Read>) -> io::Result<bool> {
+    if entry.header().entry_type().is_gnu_sparse() {
+        return Ok(true);
+    }
+    for extension in entry.pax_extensions()?.into_iter().flatten() {
+        if extension?.key_bytes().starts_with(b"GNU.sparse") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn zip_entries(file: File) -> io::Result<Vec<ArchiveEntry>> {

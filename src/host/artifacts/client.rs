@@ -9,28 +9,30 @@ const MOST_REDIRECTS: usize = 5;
 
 /// Parses the address of a folder; it ends with `/` from now on.
 pub(super) fn base(text: &str) -> Result<Url, FetchError> {
-    let refused = |why: String| FetchError {
-        step: FetchStep::Prepare,
-        url: "the artifact server".into(),
-        fault: Fault::Address(why),
-    };
-    let mut url = Url::parse(text).map_err(|e| refused(format!("this is no address ({e})")))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(refused("only http and https are spoken".into()));
-    }
+    let mut url = file(text)?;
     if !url.path().ends_with('/') {
         url.set_path(&format!("{}/", url.path()));
     }
     Ok(url)
 }
 
+/// Parses the address of a file.
+pub(super) fn file(text: &str) -> Result<Url, FetchError> {
+    let refused = |why: String| FetchError::new(FetchStep::Prepare, "the artifact server".into(), Fault::Address(why));
+    let url = Url::parse(text).map_err(|e| refused(format!("this is no address ({e})")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(refused("only http and https are spoken".into()));
+    }
+    Ok(url)
+}
+
+pub(super) fn no_address(base: &Url, path: &str, why: &str) -> FetchError {
+    FetchError::new(FetchStep::Prepare, shown(base), Fault::Address(format!("{path:?} {why}")))
+}
+
 /// `path` below `base`, never beside it.
 pub(super) fn beneath(base: &Url, path: &str) -> Result<Url, FetchError> {
-    let refused = |why: &str| FetchError {
-        step: FetchStep::Prepare,
-        url: shown(base),
-        fault: Fault::Address(format!("{path:?} {why}")),
-    };
+    let refused = |why: &str| no_address(base, path, why);
     if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(refused("is no path below the artifact server"));
     }
@@ -52,7 +54,7 @@ pub(super) fn shown(url: &Url) -> String {
 }
 
 pub(super) fn client(base: &Url, install: &Install) -> Result<Client, FetchError> {
-    let failed = |why: String| FetchError { step: FetchStep::Prepare, url: shown(base), fault: Fault::Setup(why) };
+    let failed = |why: String| FetchError::new(FetchStep::Prepare, shown(base), Fault::Setup(why));
     // Fails only if one is installed already.
     _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()

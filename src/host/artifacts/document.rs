@@ -21,26 +21,26 @@ impl ArtifactServer {
     pub async fn document(&self, path: &str, most: u64) -> Result<Option<Document>, FetchError> {
         let artifact = self.artifact(path, None, None)?;
         let waits = &self.0.install.backoff;
-        let mut last = None;
+        let mut failures = Vec::new();
         // Everyone is asked once before anyone is asked again.
         for wait in std::iter::once(None).chain(waits.iter().map(Some)) {
             if let Some(wait) = wait {
                 sleep(*wait).await;
             }
-            last = None;
+            failures.clear();
             for url in &artifact.urls {
                 match self.read(url, most).await {
                     Ok(document) => return Ok(Some(document)),
                     // Who does not have it must not hide that another could not be asked.
                     Err(FetchError { fault: Fault::NotFound, .. }) => {}
-                    Err(e) => last = Some(e),
+                    Err(e) => failures.push(e),
                 }
             }
-            if !last.as_ref().is_some_and(|e| e.fault.is_passing()) {
+            if !failures.iter().any(|e: &FetchError| e.fault.is_passing()) {
                 break;
             }
         }
-        last.map_or(Ok(None), Err)
+        FetchError::of_all(failures).map_or(Ok(None), Err)
     }
 
     /// The digest in the `.sha256` file beside `path`; `None` if there is no such file.
@@ -48,16 +48,15 @@ impl ArtifactServer {
         const MOST: u64 = 4096;
         let Some(document) = self.document(&format!("{path}.sha256"), MOST).await? else { return Ok(None) };
         let digest = Digest::of_checksum_file(&String::from_utf8_lossy(&document.bytes));
-        let unusable = |e| FetchError {
-            step: FetchStep::Verify,
-            url: document.url.clone(),
-            fault: Fault::Setup(format!("is no checksum file ({e}); write it with sha256sum")),
+        let unusable = |e| {
+            let fault = Fault::Setup(format!("is no checksum file ({e}); write it with sha256sum"));
+            FetchError::new(FetchStep::Verify, document.url.clone(), fault)
         };
         digest.map(Some).map_err(unusable)
     }
 
     async fn read(&self, url: &Url, most: u64) -> Result<Document, FetchError> {
-        let failed = |step, fault| FetchError { step, url: client::shown(url), fault };
+        let failed = |step, fault| FetchError::new(step, client::shown(url), fault);
         let mut response = self.ask(url).await.map_err(|fault| failed(FetchStep::Ask, fault))?;
         let have = Have { at: 0, total: None, validator: None, digest: false };
         let head = head::judge(&response, &have).map_err(|fault| failed(FetchStep::Ask, fault))?;

@@ -48,19 +48,18 @@ impl<'a> Download<'a> {
         let mut last = self.no_address();
         loop {
             let before = self.at;
-            let (mut passing, mut first) = (false, None);
+            let (mut passing, mut failures) = (false, Vec::new());
             for url in &self.artifact.urls {
                 match self.once(url, taker).await {
                     Ok(()) => return Ok(url.clone()),
                     Err(e) if e.fault.is_local() => return Err(e),
                     Err(e) => {
                         passing |= e.fault.is_passing();
-                        first.get_or_insert(e);
+                        failures.push(e);
                     }
                 }
             }
-            // The server itself is what a person can see to; its mirrors are only tried.
-            last = first.unwrap_or(last);
+            last = FetchError::of_all(failures).unwrap_or(last);
             if self.at - before >= PROGRESS {
                 waits = self.server.0.install.backoff.iter();
             }
@@ -142,7 +141,7 @@ impl<'a> Download<'a> {
     }
 
     fn failed(&self, step: FetchStep, url: Option<&Url>, fault: Fault) -> FetchError {
-        FetchError { step, url: url.map_or_else(|| self.artifact.shown(), client::shown), fault }
+        FetchError::new(step, url.map_or_else(|| self.artifact.shown(), client::shown), fault)
     }
 
     fn no_address(&self) -> FetchError {

@@ -31,12 +31,35 @@ impl fmt::Display for FetchStep {
 
 /// A fetch that failed for good: what passes by itself was tried again before.
 #[derive(Debug, thiserror::Error)]
-#[error("{step} {url}: {fault}")]
+#[error("{step} {url}: {fault}{}", also(others))]
 pub struct FetchError {
     pub step: FetchStep,
     /// Without a password.
     pub url: String,
     pub fault: Fault,
+    /// Mirrors that were tried too, each with what was wrong there.
+    pub others: Vec<String>,
+}
+
+fn also(others: &[String]) -> String {
+    others.iter().map(|other| format!("; also tried {other}")).collect()
+}
+
+impl FetchError {
+    pub(super) fn new(step: FetchStep, url: String, fault: Fault) -> FetchError {
+        FetchError { step, url, fault, others: Vec::new() }
+    }
+
+    /// The first of several is what a person can see to; the rest were only tried. `None` for no failure at all.
+    pub(super) fn of_all(failures: Vec<FetchError>) -> Option<FetchError> {
+        let mut failures = failures.into_iter();
+        let mut first = failures.next()?;
+        for other in failures {
+            first.others.push(format!("{}: {}", other.url, other.fault));
+            first.others.extend(other.others);
+        }
+        Some(first)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,7 @@
 //! A single file that is fetched to be put somewhere: `server.jar`, a mod, an installer. Also what a .zip is unpacked from.
-use super::{Artifact, ArtifactServer, Cache, Fault, FetchError, FetchStep, Received, Source, Stale};
+use super::{
+    Artifact, ArtifactServer, Cache, Fault, FetchError, FetchStep, Origins, Received, Source, Trouble, persist,
+};
 use crate::host::{accounts::Account, failpoint};
 use std::{
     fs::{self, File, OpenOptions},
@@ -31,22 +33,18 @@ impl ArtifactServer {
         cancel: &CancellationToken,
         watch: &(dyn Fn(u64, Option<u64>) + Sync),
     ) -> Result<FetchedFile, FetchError> {
-        let attempt = |fresh| {
-            let source = Source { server: self, artifact, cache, cancel, watch, fresh, stale: Stale::default() };
-            source.fetch(folder).map_err(|e| (e, source.stale.is_possible()))
+        let attempt = |artifact: &Artifact, fresh: bool, origins: &Origins| {
+            Source { server: self, artifact, cache, cancel, watch, fresh, origins }.fetch(folder)
         };
-        match attempt(false) {
-            Err((e, true)) if !e.fault.is_local() => attempt(true).map_err(|(e, _)| e),
-            Err((FetchError { fault: Fault::Changed, .. }, _)) => attempt(true).map_err(|(e, _)| e),
-            other => other.map_err(|(e, _)| e),
-        }
+        let nothing = || FetchError::new(FetchStep::Prepare, artifact.shown(), Fault::Cancelled);
+        persist(artifact, attempt, Trouble::of).map_err(|all| FetchError::of_all(all).unwrap_or_else(nothing))
     }
 }
 
 impl Source<'_> {
     /// The whole file, in `folder`.
     pub fn fetch(&self, folder: &Path) -> Result<FetchedFile, FetchError> {
-        let keep = |e| FetchError { step: FetchStep::Keep, url: self.artifact.shown(), fault: Fault::Disk(e) };
+        let keep = |e| FetchError::new(FetchStep::Keep, self.artifact.shown(), Fault::Disk(e));
         let path = folder.join(format!("{PREFIX}{}", uuid::Uuid::new_v4().simple()));
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);

@@ -3,7 +3,7 @@
 //!
 //! Blocking: it belongs on a thread of its own, which it shares with nobody.
 use super::{
-    Artifact, ArtifactServer, Cache, Fault, FetchError, FetchStep,
+    Artifact, ArtifactServer, Cache, Fault, FetchError, FetchStep, Origins,
     cache::Partial,
     client,
     download::{Download, Take},
@@ -15,7 +15,6 @@ use std::{
     fs::File,
     io::{self, Read},
     ops::ControlFlow,
-    sync::atomic::{AtomicBool, Ordering},
 };
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -33,17 +32,8 @@ pub(in crate::host) struct Source<'a> {
     pub watch: &'a (dyn Fn(u64, Option<u64>) + Sync),
     /// Take nothing from disk: what was there is no good.
     pub fresh: bool,
-    pub stale: Stale,
-}
-
-/// Did bytes come from disk? Then a failure may be the disk's, and a fresh transfer is worth it.
-#[derive(Default)]
-pub(in crate::host) struct Stale(AtomicBool);
-
-impl Stale {
-    pub fn is_possible(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
+    /// Filled in.
+    pub origins: &'a Origins,
 }
 
 /// An artifact whose bytes are what was promised.
@@ -85,7 +75,7 @@ impl Source<'_> {
     }
 
     fn failed(&self, step: FetchStep, fault: Fault) -> FetchError {
-        FetchError { step, url: self.artifact.shown(), fault }
+        FetchError::new(step, self.artifact.shown(), fault)
     }
 }
 
@@ -101,7 +91,7 @@ struct Feed<'a, 'b> {
 
 impl Feed<'_, '_> {
     fn replay_complete(mut self, cache: &Cache, promised: &Digest, file: File) -> Result<Received, FetchError> {
-        self.source.stale.0.store(true, Ordering::Relaxed);
+        self.source.origins.note_disk();
         self.total = file.metadata().ok().map(|about| about.len());
         self.replay(file)?;
         let (got, expected) = (Digest(self.hash.finalize().into()), *promised);
@@ -125,7 +115,7 @@ impl Feed<'_, '_> {
             return Ok(());
         };
         let Some(file) = noted(partial.reader()) else { return Ok(()) };
-        self.source.stale.0.store(true, Ordering::Relaxed);
+        self.source.origins.note_disk();
         self.total = origin.total.or(self.total);
         self.replay(file.take(size))?;
         (download.at, download.total) = (self.at, self.total);
@@ -158,7 +148,7 @@ impl Feed<'_, '_> {
         let got = Digest(std::mem::take(&mut self.hash).finalize().into());
         if let Some(expected) = self.source.artifact.digest.filter(|expected| *expected != got) {
             self.discard();
-            return Err(self.source.failed(FetchStep::Verify, Fault::Digest { expected, got }));
+            return Err(FetchError::new(FetchStep::Verify, client::shown(url), Fault::Digest { expected, got }));
         }
         failpoint::reach("install.fetched");
         if let Some(partial) = self.partial.take() {
@@ -188,6 +178,7 @@ impl Take for Feed<'_, '_> {
 
     fn identified(&mut self, url: &Url, validator: Option<&str>, total: Option<u64>) {
         self.total = total;
+        self.source.origins.note(url);
         if let Some(partial) = &self.partial {
             noted(partial.note_origin(url, validator, total));
         }

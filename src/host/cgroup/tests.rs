@@ -40,7 +40,11 @@ fn writable() -> bool {
 
 #[test]
 fn what_a_machine_without_cgroups_cannot_do_is_said_and_stops_nothing() {
-    let group = WorkloadCgroup::prepare(&Places::default(), "x", Limits { memory_bytes: Some(1), processes: Some(1) });
+    let group = WorkloadCgroup::prepare(
+        &Places::default(),
+        "x",
+        Limits { memory_bytes: Some(1), processes: Some(1), ..Limits::default() },
+    );
     let codes: Vec<&str> = group.warnings().iter().map(|w| w.code.as_str()).collect();
     assert_eq!(codes, ["cgroup_memory_unavailable", "cgroup_pids_unavailable", "cgroup_kill_unavailable"]);
     assert!(group.procs_files().is_empty() && group.kill_file().is_none() && group.oom_counter().is_none());
@@ -62,7 +66,7 @@ fn preparing_twice_is_the_same_group_and_an_empty_one_goes_away() {
     if !writable() {
         return eprintln!("no cgroup can be written here");
     }
-    let limits = Limits { memory_bytes: Some(64 << 20), processes: Some(50) };
+    let limits = Limits { memory_bytes: Some(64 << 20), processes: Some(50), ..Limits::default() };
     let group = Scratch::new(limits);
     assert!(group.0.is_prepared_for(limits) && !group.0.is_prepared_for(Limits::default()));
     assert_eq!(group.0.figures().memory_limit_bytes, Some(64 << 20), "{:?}", group.0);
@@ -107,7 +111,7 @@ fn nothing_inside_survives_a_kill_also_without_cgroup_kill() {
 #[test]
 fn the_kernel_kills_for_memory_and_says_so() {
     let limit = 64 << 20;
-    let group = Scratch::new(Limits { memory_bytes: Some(limit), processes: None });
+    let group = Scratch::new(Limits { memory_bytes: Some(limit), ..Limits::default() });
     if group.0.oom_counter().is_none() {
         return eprintln!("no memory controller can be written here");
     }

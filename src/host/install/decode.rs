@@ -68,15 +68,21 @@ pub(super) fn decoder<'a>(mut packed: impl BufRead + 'a, install: &Install) -> i
     }
 }
 
+/// Said for people, cure included; what a decoder says is not.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Said(String);
+
 fn no_archive(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
+    io::Error::new(io::ErrorKind::InvalidData, Said(why.to_owned()))
 }
 
 /// Old decoders say "unexpected end" in many ways; people need one.
 pub(super) fn complaint(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "it ends too early; publish it again".into(),
-        _ => error.to_string(),
+        _ if error.get_ref().is_some_and(|inner| inner.is::<Said>()) => error.to_string(),
+        _ => format!("it is damaged ({error}); publish it again"),
     }
 }
 

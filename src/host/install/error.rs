@@ -1,6 +1,6 @@
 //! Why nothing was installed. Whatever was there before is still there.
 use super::{rules::Refusal, smoke::CheckFailed};
-use crate::host::artifacts::FetchError;
+use crate::host::artifacts::{FetchError, Trouble};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -22,6 +22,8 @@ pub enum InstallError {
     InTheWay(PathBuf),
     #[error(transparent)]
     Check(#[from] CheckFailed),
+    #[error("{first}{}", others.iter().map(|other| format!("; also tried: {other}")).collect::<String>())]
+    Everywhere { first: Box<InstallError>, others: Vec<String> },
     #[error("the install was cancelled")]
     Cancelled,
 }
@@ -35,14 +37,22 @@ impl InstallError {
         }
     }
 
-    /// Could bytes that were kept on disk be to blame?
-    pub(super) fn may_be_stale(&self) -> bool {
+    /// Would other bytes help?
+    pub(super) fn trouble(&self) -> Trouble {
         match self {
-            InstallError::Fetch(e) => !e.fault.is_local(),
-            InstallError::Unpack { source, .. } => source.may_be_stale(),
-            InstallError::Damaged(_) | InstallError::Refused(_) => true,
-            _ => false,
+            InstallError::Fetch(e) => Trouble::of(e),
+            InstallError::Unpack { source, .. } => source.trouble(),
+            InstallError::Damaged(_) | InstallError::Refused(_) => Trouble::Content,
+            _ => Trouble::Local,
         }
+    }
+
+    /// The failures of several addresses as one, the first one's first.
+    pub(super) fn of_all(failures: Vec<InstallError>) -> InstallError {
+        let mut failures = failures.into_iter();
+        let first = failures.next().unwrap_or(InstallError::Cancelled);
+        let others: Vec<String> = failures.map(|other| other.to_string()).collect();
+        if others.is_empty() { first } else { InstallError::Everywhere { first: Box::new(first), others } }
     }
 }
 

@@ -123,6 +123,7 @@ pub(super) fn order(
         oom_counter: cgroup.oom_counter().as_ref().map(path),
         log_dir: path(&plan.log_dir()),
         log_bytes: plan.log_bytes,
+        leave_rest: plan.leave_rest,
     }
 }
 

@@ -91,7 +91,11 @@ impl Core {
         let program = launch::program(spec)?;
         let mut prepared = self.prepared();
         let identity = prepared.accounts.identity(spec.user.as_deref())?;
-        let limits = Limits { memory_bytes: spec.memory_bytes, processes: spec.max_processes };
+        let limits = Limits {
+            memory_bytes: spec.memory_bytes,
+            processes: spec.max_processes,
+            piecemeal: self.plan.dies_piecemeal,
+        };
         let cgroup = prepared.cgroup.take().filter(|group| group.is_prepared_for(limits));
         let prepare = || WorkloadCgroup::prepare(&self.places, &self.plan.cgroup_name(), limits);
         let cgroup = cgroup.unwrap_or_else(prepare);

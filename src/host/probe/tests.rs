@@ -186,6 +186,7 @@ async fn where_nobody_listens_every_probe_says_so() {
         ReadyProbe::Http { port, path: "/".into() },
         ReadyProbe::A2s { port },
         ReadyProbe::Udp { port, send: "00".into(), expect: "00".into() },
+        ReadyProbe::Banner { port, begins: "SSH-2.0-".into() },
     ] {
         let error = ask(&probe, PATIENCE).await.unwrap_err();
         assert_eq!(
@@ -194,6 +195,36 @@ async fn where_nobody_listens_every_probe_says_so() {
             "{probe:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_greeting_is_the_proof_and_anything_else_is_not() {
+    for (greeting, ok) in [("SSH-2.0-OpenSSH_9.2\r\n", true), ("HTTP/1.1 400\r\n", false), ("", false)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            for piece in greeting.as_bytes().chunks(7) {
+                stream.write_all(piece).await.unwrap();
+            }
+        });
+        let answer = ask(&ReadyProbe::Banner { port, begins: "SSH-2.0-".into() }, PATIENCE).await;
+        match ok {
+            true => assert_eq!(answer.unwrap().version.as_deref(), Some("SSH-2.0-OpenSSH_9.2")),
+            false => assert!(matches!(answer, Err(ProbeError::Foreign { .. })), "{answer:?}"),
+        }
+    }
+    let port = peer(true, |_| Vec::new()).await;
+    let silent = ask(&ReadyProbe::Banner { port, begins: "SSH-2.0-".into() }, HURRY).await;
+    assert!(matches!(silent, Err(ProbeError::Silent { .. })), "{silent:?}");
+}
+
+#[tokio::test]
+async fn a_command_that_ends_with_0_is_an_answer() {
+    let ask_by = |script: &str| ReadyProbe::Command { argv: ["/bin/sh", "-c", script].map(str::to_owned).into() };
+    assert!(ask(&ask_by("exit 0"), PATIENCE).await.is_ok());
+    let error = ask(&ask_by("echo not yet >&2; exit 1"), PATIENCE).await.unwrap_err().to_string();
+    assert!(error.contains("not yet"), "{error}");
 }
 
 #[tokio::test]

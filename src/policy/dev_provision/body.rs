@@ -1,4 +1,5 @@
 //! Reading a dev container's `/config` body, and holding it against what can be installed.
+use super::ways;
 use crate::{
     model::{
         dev::{Addon, DevConfig, RuntimeChoices},
@@ -12,7 +13,8 @@ use crate::{
 };
 use serde_json::Value;
 
-const FIELDS: [&str; 7] = ["vmid", "runtime", "version", "runtimeVersion", "memory_mb", "enable_code_server", "addons"];
+const FIELDS: [&str; 9] =
+    ["vmid", "runtime", "version", "runtimeVersion", "memory_mb", "enable_code_server", "addons", "ssh", "tailscale"];
 const VERSION_FIELDS: [&str; 2] = ["version", "runtimeVersion"];
 /// Another spelling that the catalog uses.
 const CODE_SERVER_TOO: &str = "code-server";
@@ -23,13 +25,17 @@ pub fn read(body: &Value, settings: &Settings) -> Result<DevConfig, Refusal> {
     let fields = Fields(object);
     fields.check_size(settings.limits.config_bytes)?;
     let is_known = |name: &str| FIELDS.contains(&name) || TYPE_FIELDS.contains(&name);
+    let (vmid, addons) = (fields.vmid(settings)?, addons(&fields)?);
+    let unknown = object.keys().filter(|name| !is_known(name)).map(|name| checks::shortened(name));
     Ok(DevConfig {
-        vmid: fields.vmid(settings)?,
+        ssh: ways::ssh(&fields, addons.contains(&Addon::Sshd), settings)?,
+        tailscale: ways::tailscale(&fields, addons.contains(&Addon::Tailscale), vmid)?,
+        vmid,
         runtime: fields.name("runtime")?.unwrap_or_default(),
         version: version(&fields)?,
         memory_mb: fields.memory_mb()?,
-        addons: addons(&fields)?,
-        unknown: object.keys().filter(|name| !is_known(name)).map(|name| checks::shortened(name)).collect(),
+        addons,
+        unknown: unknown.chain(ways::unknown(&fields)).collect(),
     })
 }
 
@@ -113,6 +119,8 @@ mod tests {
             version: "22".into(),
             memory_mb: Some(2048),
             addons: vec![Addon::CodeServer],
+            ssh: None,
+            tailscale: None,
             unknown: vec!["extra".into()],
         };
         assert_eq!(judge(&body), Ok(want));

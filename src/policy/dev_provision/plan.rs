@@ -4,6 +4,8 @@ use crate::model::dev::{Addon, DevConfig};
 /// Each finds out for itself what is already there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
+    /// What runs and is no longer wanted is stopped: first of all, since it may be a door.
+    Withdraw,
     /// User and group, with home and shell.
     Account,
     /// Home and workspace exist and belong to the account.
@@ -23,6 +25,7 @@ impl Step {
     pub fn title(self, config: &DevConfig) -> String {
         let DevConfig { runtime, version, .. } = config;
         match self {
+            Step::Withdraw => "stopping what is no longer wanted".into(),
             Step::Account => "creating the user".into(),
             Step::Workspace => "preparing the workspace".into(),
             Step::Runtime => format!("installing {runtime} {version}"),
@@ -36,7 +39,7 @@ impl Step {
 
 /// In this order: everything later needs what comes before it.
 pub fn steps(config: &DevConfig) -> Vec<Step> {
-    let mut steps = vec![Step::Account, Step::Workspace, Step::Runtime];
+    let mut steps = vec![Step::Withdraw, Step::Account, Step::Workspace, Step::Runtime];
     steps.extend(config.addons.iter().map(|addon| Step::Addon(*addon)));
     steps.extend([Step::Environment, Step::SmokeTest]);
     steps.extend(config.addons.iter().map(|addon| Step::Service(*addon)));
@@ -99,9 +102,11 @@ mod tests {
             version: "22".into(),
             memory_mb: None,
             addons: Vec::new(),
+            ssh: None,
+            tailscale: None,
             unknown: Vec::new(),
         };
-        let plain = [Step::Account, Step::Workspace, Step::Runtime, Step::Environment, Step::SmokeTest];
+        let plain = [Step::Withdraw, Step::Account, Step::Workspace, Step::Runtime, Step::Environment, Step::SmokeTest];
         assert_eq!(steps(&config), plain);
         config.addons = vec![Addon::CodeServer];
         let all = steps(&config);

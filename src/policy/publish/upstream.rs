@@ -20,10 +20,15 @@ use crate::{
 use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::de::DeserializeOwned;
 
+/// Versions that are named when the one that was asked for is not there.
+const NAMED: usize = 5;
+
 /// A question to an upstream.
 pub struct Query {
     pub url: String,
     then: Then,
+    /// Whose release is not there if the address is not: only where the address names the release.
+    about: Option<(&'static str, String)>,
 }
 
 type Then = Box<dyn FnOnce(&[u8]) -> Result<Next, Unfound>>;
@@ -64,21 +69,43 @@ pub enum Unfound {
     NoUpstream(String),
     #[error("the answer of {upstream} is not understood: {why}")]
     Foreign { upstream: &'static str, why: String },
-    #[error("{upstream} has no release {wish:?} for linux on x86-64")]
-    NoRelease { upstream: &'static str, wish: String },
+    #[error("{upstream} has no release {wish:?} for linux on x86-64{}", instead(there))]
+    NoRelease { upstream: &'static str, wish: String, there: Vec<String> },
+    #[error("{upstream} has no release {wish:?}: {url} is not there (404)")]
+    NotThere { upstream: &'static str, wish: String, url: String },
+    #[error("{url} is not there (404); check --from")]
+    NoPage { url: String },
     #[error("{upstream} gives no checksum for {file}; fetch it, check it by other means, and use `add --sha256`")]
     NoChecksum { upstream: &'static str, file: String },
 }
 
+fn instead(there: &[String]) -> String {
+    if there.is_empty() { String::new() } else { format!("; its newest are {}", there.join(", ")) }
+}
+
 impl Query {
     fn new(url: String, then: impl FnOnce(&[u8]) -> Result<Next, Unfound> + 'static) -> Query {
-        Query { url, then: Box::new(then) }
+        Query { url, then: Box::new(then), about: None }
     }
 
-    /// What the upstream said.
-    pub fn answered(self, body: &[u8]) -> Result<Next, Unfound> {
-        (self.then)(body)
+    /// Asks an address that exists only if the release does.
+    fn about(self, upstream: &'static str, wish: &str) -> Query {
+        Query { about: Some((upstream, wish.to_owned())), ..self }
     }
+
+    /// What the upstream said; `None`: there is nothing at that address.
+    pub fn answered(self, body: Option<&[u8]>) -> Result<Next, Unfound> {
+        match (body, self.about) {
+            (Some(body), _) => (self.then)(body),
+            (None, Some((upstream, wish))) => Err(Unfound::NotThere { upstream, wish, url: self.url }),
+            (None, None) => Err(Unfound::NoPage { url: self.url }),
+        }
+    }
+}
+
+/// Does its upstream answer only who says how to be reached? (docs.papermc.io/misc/downloads-api)
+pub fn wants_contact(target: &Target) -> bool {
+    matches!(target, Target::Variant { variant, .. } if variant == "paper")
 }
 
 /// The first question. `base`: a mirror of the upstream's pages.
@@ -105,9 +132,19 @@ fn parsed<T: DeserializeOwned>(upstream: &'static str, body: &[u8]) -> Result<T,
 }
 
 /// The newest whose version is `wish` or begins with it; a pre-release only if it is named exactly.
-fn newest<T>(offered: Vec<T>, wish: &str, version: impl Fn(&T) -> &str) -> Option<T> {
+fn newest<T>(
+    upstream: &'static str,
+    mut offered: Vec<T>,
+    wish: &str,
+    version: impl Fn(&T) -> &str,
+) -> Result<T, Unfound> {
+    offered.sort_by(|a, b| compare(version(b), version(a)));
     let fits = |v: &str| v == wish || (begins_with(v, wish) && !is_prerelease(v));
-    offered.into_iter().filter(|one| fits(version(one))).max_by(|a, b| compare(version(a), version(b)))
+    if let Some(at) = offered.iter().position(|one| fits(version(one))) {
+        return Ok(offered.swap_remove(at));
+    }
+    let whole = offered.iter().map(&version).filter(|v| !is_prerelease(v));
+    Err(Unfound::NoRelease { upstream, wish: wish.to_owned(), there: whole.take(NAMED).map(str::to_owned).collect() })
 }
 
 /// The line for `file` in what `sha256sum` writes.

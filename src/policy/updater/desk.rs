@@ -1,18 +1,22 @@
 //! Twin of the UpdaterActor: what it does next, given what it was asked and what it has heard.
 //!
 //! ```text
-//!  idle ──order, timer──► checking ──nothing to take──► idle
+//!  idle ──order, timer──► (stored) ──► checking ──nothing to take──► idle
 //!                            │ Update(candidate)
 //!                            ▼
 //!                        preparing ──► waiting ──► switching ──► (another program)
 //!                            └──────────┴─────────────┴─failed─► idle, with the reason
 //! ```
-use super::{Candidate, Offer, asked_for, offered};
-use crate::model::{
-    catalog::AgentManifest,
-    settings::UpdateMode,
-    time::WallTime,
-    update::{Standing, UpdateRecord, UpdateState},
+use super::{Candidate, Offer, asked_for, offered, orders};
+use crate::{
+    model::{
+        catalog::AgentManifest,
+        operation::Operation,
+        settings::UpdateMode,
+        time::WallTime,
+        update::{Standing, UpdateRecord, UpdateState},
+    },
+    policy::operations::Outcome,
 };
 
 /// By what it goes; never changes within a life.
@@ -40,6 +44,10 @@ pub enum Answer {
     Accepted,
     /// Something is going on already.
     Busy,
+    /// Once what was ordered is stored ([`Desk::on_stored`]).
+    Later,
+    /// It could not be stored, so nothing will come of it.
+    Unsaved,
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +65,13 @@ pub enum Fact {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
+    /// Store that this was ordered, and say so by [`Desk::on_stored`].
+    Store {
+        subject: String,
+        holder: &'static str,
+    },
+    /// Store how what was ordered has ended.
+    Conclude(Outcome),
     Look,
     Prepare(Candidate),
     /// Store that this version failed.
@@ -76,6 +91,8 @@ pub struct Desk {
     record: Option<UpdateRecord>,
     goal: Option<Command>,
     target: Option<String>,
+    /// What follows once an order is stored.
+    next: Option<Effect>,
     state: UpdateState,
     latest: Option<String>,
     available: bool,
@@ -90,6 +107,7 @@ impl Desk {
             record: None,
             goal: None,
             target: None,
+            next: None,
             state: UpdateState::Idle,
             latest: None,
             available: false,
@@ -102,15 +120,45 @@ impl Desk {
         if self.shown_state() != UpdateState::Idle {
             return (Answer::Busy, Vec::new());
         }
+        let by_timer = command == Command::Tick;
         let goal = match (command, self.way.mode) {
             (Command::Tick, UpdateMode::Off) => return (Answer::Accepted, Vec::new()),
             (Command::Tick, UpdateMode::Notify) => Command::Check,
             (Command::Tick, UpdateMode::Auto) => Command::Take(None),
             (command, _) => command,
         };
-        self.goal = Some(goal);
         self.state = UpdateState::Checking;
-        (Answer::Accepted, vec![Effect::Look])
+        let subject = match &goal {
+            Command::Take(Some(version)) => format!("v{}", version.trim_start_matches('v')),
+            Command::Check | Command::Take(None) | Command::Tick => self.way.channel.clone(),
+        };
+        let ordered = matches!(goal, Command::Take(_)) && !by_timer;
+        self.goal = Some(goal);
+        match ordered {
+            true => (Answer::Later, self.store(subject, "api", Effect::Look)),
+            false => (Answer::Accepted, vec![Effect::Look]),
+        }
+    }
+
+    fn store(&mut self, subject: String, holder: &'static str, next: Effect) -> Vec<Effect> {
+        self.next = Some(next);
+        vec![Effect::Store { subject, holder }]
+    }
+
+    /// What was ordered is in the record, or could not be written there.
+    pub fn on_stored(&mut self, stored: Result<UpdateRecord, String>) -> (Answer, Vec<Effect>) {
+        let next = self.next.take();
+        match stored {
+            Ok(record) => {
+                self.record = Some(record);
+                (Answer::Accepted, next.into_iter().collect())
+            }
+            Err(why) => {
+                self.error = Some(format!("the order could not be stored: {why}"));
+                self.rest();
+                (Answer::Unsaved, Vec::new())
+            }
+        }
     }
 
     pub fn on_fact(&mut self, fact: Fact) -> Vec<Effect> {
@@ -133,8 +181,10 @@ impl Desk {
         if let Err(why) = &record {
             self.error = Some(format!("what is remembered of updates cannot be read: {why}"));
         }
-        self.record = Some(record.unwrap_or_default());
-        Vec::new()
+        let record = record.unwrap_or_default();
+        let left = orders::interrupted(&record).filter(|_| self.record.is_none());
+        self.record = Some(record);
+        left.map(Effect::Conclude).into_iter().collect()
     }
 
     fn on_manifest(&mut self, manifest: &AgentManifest, at: WallTime) -> Vec<Effect> {
@@ -151,14 +201,34 @@ impl Desk {
             Ok(Offer::Update(candidate)) => {
                 self.target = Some(candidate.version.clone());
                 self.state = UpdateState::Preparing;
-                vec![Effect::Prepare(candidate)]
+                self.prepare(candidate)
             }
-            Ok(Offer::UpToDate | Offer::Held { .. }) => {
-                self.error = None;
-                self.rest()
+            Ok(Offer::UpToDate) => self.content(),
+            Ok(Offer::Held { version, why }) if self.ordered().is_some() => {
+                self.fail(format!("{why}; `zlh update {version}` takes version {version} all the same"))
             }
+            Ok(Offer::Held { .. }) => self.content(),
             Err(unusable) => self.fail(unusable.to_string()),
         }
+    }
+
+    /// What the timer takes becomes an operation only now that there is something to take.
+    fn prepare(&mut self, candidate: Candidate) -> Vec<Effect> {
+        match self.ordered() {
+            Some(_) => vec![Effect::Prepare(candidate)],
+            None => self.store(format!("v{}", candidate.version), "agent", Effect::Prepare(candidate)),
+        }
+    }
+
+    fn ordered(&self) -> Option<&Operation> {
+        self.record.as_ref().and_then(orders::live)
+    }
+
+    /// There is nothing to take, which is well.
+    fn content(&mut self) -> Vec<Effect> {
+        self.error = None;
+        self.rest();
+        self.ordered().map(|_| Effect::Conclude(Outcome::Done)).into_iter().collect()
     }
 
     fn note(&mut self, offer: &Result<Offer, super::Unusable>) {
@@ -174,24 +244,25 @@ impl Desk {
     fn on_unfit(&mut self, why: String, programs_fault: bool) -> Vec<Effect> {
         let reject = self.target.clone().filter(|_| programs_fault);
         self.available &= reject.is_none() || reject != self.latest;
-        self.fail(why.clone());
-        reject.map(|version| Effect::Reject { version, why }).into_iter().collect()
+        let failed = self.fail(why.clone());
+        // A rejection concludes what was ordered, in one write.
+        reject.map_or(failed, |version| vec![Effect::Reject { version, why }])
     }
 
     fn switch(&mut self) -> Vec<Effect> {
-        let Some(version) = self.target.clone() else { return self.rest() };
+        let Some(version) = self.target.clone() else { return self.fail("there is no version to switch to".into()) };
         self.state = UpdateState::Switching;
         vec![Effect::Switch(version)]
     }
 
     fn fail(&mut self, why: String) -> Vec<Effect> {
-        self.error = Some(why);
-        self.rest()
+        self.error = Some(why.clone());
+        self.rest();
+        self.ordered().map(|_| Effect::Conclude(Outcome::Failed(why))).into_iter().collect()
     }
 
-    fn rest(&mut self) -> Vec<Effect> {
+    fn rest(&mut self) {
         (self.state, self.target, self.goal) = (UpdateState::Idle, None, None);
-        Vec::new()
     }
 
     /// Until the record is read, this program may be on trial.
@@ -199,6 +270,27 @@ impl Desk {
         match &self.record {
             Some(record) if record.trial.is_none() => self.state,
             Some(_) | None => UpdateState::OnTrial,
+        }
+    }
+
+    /// Updates that were ordered, newest first; the one under way says what it is doing.
+    pub fn operations(&self) -> Vec<Operation> {
+        let mut operations = self.record.as_ref().map(|record| record.operations.clone()).unwrap_or_default();
+        if let Some(live) = operations.first_mut().filter(|operation| !operation.state.is_final()) {
+            live.step = self.step();
+        }
+        operations
+    }
+
+    fn step(&self) -> String {
+        let version = self.target.as_deref().unwrap_or(&self.way.running);
+        match self.shown_state() {
+            UpdateState::Idle => String::new(),
+            UpdateState::Checking => "reading the manifest".into(),
+            UpdateState::Preparing => format!("fetching, verifying and trying v{version}"),
+            UpdateState::Waiting => "waiting for other operations to end".into(),
+            UpdateState::Switching => format!("executing v{version}"),
+            UpdateState::OnTrial => format!("v{version} has to prove itself"),
         }
     }
 
@@ -210,6 +302,7 @@ impl Desk {
             current: named(&self.way.running),
             latest: self.latest.as_ref().map(named),
             update_available: self.available,
+            operation_id: record.operations.first().map(|operation| operation.id.clone()),
             target: self.target.as_ref().map(named),
             mode: self.way.mode,
             state: self.shown_state(),

@@ -2,7 +2,14 @@
 use super::Shop;
 use crate::support::eventually_now;
 use serde_json::Value;
-use std::{collections::BTreeSet, fs, io::Write, process::Stdio, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 #[test]
 fn a_release_is_published_promoted_rolled_back_and_verified() {
@@ -51,6 +58,23 @@ fn what_is_no_release_is_refused_and_leaves_nothing() {
     let left: Vec<_> = fs::read_dir(shop.store()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, [".zlh"], "no catalog, no file");
     assert_eq!(fs::read_dir(shop.store().join(".zlh/incoming")).unwrap().count(), 0);
+}
+
+/// Installs refuse sparse members of either form; so does the publisher, who can do something about it.
+#[test]
+fn an_archive_with_a_sparse_file_is_refused_with_its_name() {
+    let shop = Shop::new();
+    shop.file("tree/bin/node", b"#!/bin/sh\necho v22\n");
+    let holes = shop.file("tree/lib/holes.bin", b"");
+    fs::File::options().write(true).open(holes).unwrap().set_len(1 << 20).unwrap();
+    for format in ["gnu", "posix"] {
+        let file = shop.sandbox.root().join("sparse.tar.gz");
+        let mut tar = Command::new("tar");
+        tar.args(["--sparse", "--mode=755", &format!("--format={format}"), "-czf"]).arg(&file);
+        assert!(tar.arg("-C").arg(shop.sandbox.root().join("tree")).args(["bin", "lib"]).status().unwrap().success());
+        let said = shop.refused(1, &["add", "node", "22.0.0", file.to_str().unwrap()]);
+        assert!(said.contains("holes.bin is a sparse file") && said.contains("without --sparse"), "{format}: {said}");
+    }
 }
 
 #[test]
@@ -139,7 +163,7 @@ fn a_publisher_that_is_killed_leaves_nothing_that_counts() {
     writer.write_all(&[1; 100_000]).unwrap();
     let incoming = shop.store().join(".zlh/incoming");
     let sizes = || fs::read_dir(&incoming).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum::<u64>();
-    eventually_now(Duration::from_secs(20), || (sizes() > 0).then_some(())).expect("the file comes in");
+    eventually_now(Duration::from_secs(60), || (sizes() > 0).then_some(())).expect("the file comes in");
     publisher.kill().unwrap();
     publisher.wait().unwrap();
     assert_eq!(shop.catalog(), before);

@@ -117,3 +117,19 @@ async fn what_was_published_is_what_is_served() {
     let (_, beside) = get(&server, &format!("{path}.sha256"), &[]).await;
     assert!(beside.starts_with(release["sha256"].as_str().unwrap()), "{beside}");
 }
+
+#[tokio::test]
+async fn its_limits_are_settings() {
+    let shop = Shop::new();
+    shop.file("store/file.bin", b"0123456789");
+    let server = shop.serve_with(&shop.store(), &["--set", "limits.connections=1"]);
+    let held = std::net::TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+    assert_eq!(get(&server, "/file.bin", &[]).await.0, 503, "one connection, and that is taken");
+    drop(held);
+    let served = async || (get(&server, "/file.bin", &[]).await.0 == 200).then_some(());
+    crate::support::eventually("the place of who left", std::time::Duration::from_secs(20), served).await;
+    let said = shop.refused(78, &["serve", "--set", "limits.conections=1", "--set", "limits.stall=never"]);
+    assert!(said.contains("did you mean limits.connections?") && said.contains("limits.stall"), "{said}");
+    let bad = shop.command(&["serve"]).env("ZLH_ARTIFACTS_LIMITS__DRAIN", "soon").output().unwrap();
+    assert_eq!(bad.status.code(), Some(78), "{bad:?}");
+}

@@ -5,7 +5,7 @@ use crate::{
 };
 use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{collections::BTreeMap, fs, net::TcpListener, os::unix::fs::PermissionsExt, process::Command};
 
 const SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/games:/usr/games";
 const RUNTIMES: &str = "/opt/zlh/runtimes/java/current/bin:/opt/zlh/runtimes/node/current/bin";
@@ -48,7 +48,7 @@ fn table(text: &str) -> Ways {
 
 fn check(ways: &Ways, node: &str) {
     let whole = format!("{OWN}:{RUNTIMES}:{SYSTEM}");
-    assert_eq!(ways.len(), 23, "{:?}", ways.keys());
+    assert_eq!(ways.len(), 31, "{:?}", ways.keys());
     for (way, found) in ways {
         // What reads no file of a shell has what PAM gives to everybody: no folder that dev can write to.
         let path = match way.as_str() {
@@ -76,14 +76,22 @@ fn every_way_in_finds_the_same_and_follows_the_active_version() {
     let script = work.join("ways.sh");
     fs::write(&script, include_str!("ways.sh")).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let out = Command::new("unshare")
         .args(["--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "bash"])
-        .args([script.to_str().unwrap(), env!("CARGO_BIN_EXE_zlh"), work.to_str().unwrap(), &artifacts.url()])
+        .args([script.to_str().unwrap(), env!("CARGO_BIN_EXE_zlh"), work.to_str().unwrap(), &artifacts.url(), &port])
         .env("ZLH_TEST_ID", sandbox.marker())
         .output()
         .unwrap();
     let (text, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{errors}\n{text}");
+    let refused = fs::read_to_string(work.join("refused")).unwrap();
+    for words in ["openssh-server could not be installed", "Unable to fetch some archives", "in its template"] {
+        assert!(refused.contains(words), "{words}: {refused}");
+    }
+    let apt = fs::read_to_string(work.join("apt.log")).unwrap();
+    assert_eq!(apt, "policy 101\n/dev/null\n", "the package's own server was kept from starting");
+    assert!(!work.join("sbin/policy-rc.d").exists());
     let (first, rest) = text.split_once("switched\n").unwrap();
     let (second, marks) = rest.split_once("untouched\n").unwrap();
     check(&table(first), "v22");

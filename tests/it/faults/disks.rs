@@ -1,43 +1,8 @@
 //! The disk under the agent's state and the console's log is full, under the whole agent: the game runs on, crashes are
 //! restarted, everything is named, and with space again nothing has to be asked for.
 use super::{Answer, Rig};
-use crate::support::eventually;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use crate::support::{SmallDisk, eventually};
 use serde_json::Value;
-use std::{
-    fs::{self, File},
-    io::Write,
-    path::PathBuf,
-};
-
-/// A small file system of its own; gone with the test.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn new(at: PathBuf) -> SmallDisk {
-        fs::create_dir_all(&at).unwrap();
-        let options = Some("size=3m,mode=755");
-        mount(Some("tmpfs"), &at, Some("tmpfs"), MsFlags::empty(), options).expect("only root can run these tests");
-        SmallDisk(at)
-    }
-
-    /// Until nothing fits any more.
-    fn fill(&self) {
-        let mut hog = File::create(self.0.join("hog")).unwrap();
-        while hog.write_all(&[7; 4096]).is_ok() {}
-        while hog.write_all(&[7]).is_ok() {}
-    }
-
-    fn clear(&self) {
-        fs::remove_file(self.0.join("hog")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        umount2(&self.0, MntFlags::MNT_DETACH).unwrap();
-    }
-}
 
 fn warns<'a>(status: &'a Value, code: &str) -> Option<&'a str> {
     status["warnings"].as_array()?.iter().find(|w| w["code"] == code)?["message"].as_str()
@@ -50,7 +15,7 @@ async fn crashes(rig: &Rig) -> usize {
 #[tokio::test]
 async fn a_full_disk_stops_nothing_that_runs_and_is_made_up_for() {
     let mut rig = Rig::new();
-    let disk = SmallDisk::new(rig.sandbox.root().join("opt/zlh-agent"));
+    let disk = SmallDisk::new(rig.sandbox.root().join("opt/zlh-agent"), "3m");
     assert!(rig.up("").await);
     let body = rig.config(&[]);
     assert!(matches!(rig.ask("/config", Some(body.clone())).await, Answer::Taken(_)));

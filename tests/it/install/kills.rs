@@ -7,6 +7,7 @@ use super::{
 use crate::support::web::{Web, file as serve};
 use std::{
     fs,
+    os::unix::process::CommandExt,
     process::{Command, Stdio},
     time::Instant,
 };
@@ -103,5 +104,59 @@ fn fifty_kills_at_random_moments_end_in_a_correct_install() {
     assert!(killed >= 25, "only {killed} of 50 were killed in time");
     assert!(command(&place, &web, "a.tar.gz", &bytes).status().unwrap().success());
     assert_eq!(contents(&place.target()), expected);
+    place.assert_untouched("after the last");
+}
+
+/// renameat2(2) of a file system that knows no flags: EINVAL for every call with one.
+fn without_rename_flags(command: &mut Command) {
+    const NR: u32 = 0; // offsets in struct seccomp_data
+    const FLAGS: u32 = 16 + 4 * 8;
+    let step = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
+    let load = |at: u32| step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, at, 0, 0);
+    let equal = |k: u32, jt: u8, jf: u8| step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k, jt, jf);
+    let answer = |k: u32| step(libc::BPF_RET | libc::BPF_K, k, 0, 0);
+    let program = [
+        load(NR),
+        equal(libc::SYS_renameat2 as u32, 0, 3),
+        load(FLAGS),
+        equal(0, 1, 0),
+        answer(libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = move || {
+        let list = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+        // SAFETY: plain system calls of the child between fork and exec; the program lives in this closure.
+        let done = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const list) == 0
+        };
+        if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: the closure calls nothing but prctl(2).
+    unsafe { command.pre_exec(filter) };
+}
+
+/// There the old tree is moved aside before the new one comes: for a moment there is none, and the next start puts it back.
+#[test]
+fn where_names_cannot_be_exchanged_a_kill_between_two_renames_is_made_up_for() {
+    let (old, new) = (tree("old", 5, 1000), tree("new", 30, 50_000));
+    let web = Web::of_files(&[("old.tar.gz", &old), ("new.tar.gz", &new)]);
+    let place = Place::new();
+    let run = |name: &str, bytes: &[u8], fail: &str| {
+        let mut command = command(&place, &web, name, bytes);
+        without_rename_flags(&mut command);
+        command.env("ZLH_FAIL", fail).status().unwrap()
+    };
+    assert!(run("old.tar.gz", &old, "").success());
+    let is_old = contents(&place.target());
+    assert!(!run("new.tar.gz", &new, "install.moved_aside").success(), "it is killed there");
+    assert!(!place.target().exists(), "the moment between");
+    assert_eq!(zlh::host::install::sweep(&place.things()).unwrap().restored, 1);
+    assert_eq!(contents(&place.target()), is_old);
+    assert!(verify(&place.target(), &place.cancel, &|_| ()).unwrap().is_whole());
+
+    assert!(!run("new.tar.gz", &new, "install.moved_aside").success());
+    assert!(run("new.tar.gz", &new, "").success(), "the next install sweeps by itself");
+    assert!(contents(&place.target()).contains_key("f29"), "{:?}", contents(&place.target()).keys());
     place.assert_untouched("after the last");
 }

@@ -1,7 +1,7 @@
 //! Hashes, signatures, age and serials: what is believed, and what is refused.
 use super::{
     Rig,
-    rig::{ended, install, outcome},
+    rig::{ended, install, node, outcome},
 };
 use data_encoding::BASE64;
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -51,6 +51,71 @@ async fn with_trusted_keys_only_a_signed_catalog_counts() {
     rig.artifacts.put("devcontainer/_catalog.json", &[&bytes[..], b" "].concat());
     let why = outcome(&install(&agent, "20").await).unwrap_err();
     assert!(why.contains("changed after it was signed"), "{why}");
+    agent.finish().await;
+}
+
+/// `zlh artifacts` over the rig's own folder.
+fn publisher(rig: &Rig, words: &[&str]) -> String {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_zlh"));
+    command.args(["artifacts", "--store"]).arg(rig.artifacts.root()).args(words).env_remove("ZLH_ARTIFACTS_KEY");
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap().trim().to_owned()
+}
+
+/// From the key that agents were given to another one, without touching an agent.
+#[tokio::test]
+async fn a_signed_statement_replaces_the_key_and_revokes_the_old_one() {
+    let mut rig = Rig::new();
+    rig.write_clean_catalog();
+    let secret = |name: &str| rig.sandbox.root().with_file_name(name).display().to_string();
+    let (old, new, foreign) = (secret("old.key"), secret("new.key"), secret("foreign.key"));
+    let [old_key, new_key, foreign_key] = [&old, &new, &foreign].map(|file| publisher(&rig, &["keygen", file]));
+    let trusted = format!("trusted_keys={old_key}");
+    let agent = rig.agent(&["--set", &trusted]);
+    publisher(&rig, &["sign", "--key", &old]);
+    assert_eq!(outcome(&install(&agent, "20").await), Ok(()));
+
+    publisher(&rig, &["sign", "--key", &new]);
+    let why = outcome(&install(&agent, "22").await).unwrap_err();
+    assert!(why.contains("none of these is in trusted_keys") && why.contains("_catalog.json"), "{why}");
+    publisher(&rig, &["trust", &foreign_key, "--key", &foreign]);
+    let why = outcome(&install(&agent, "22").await).unwrap_err();
+    assert!(why.contains("_keys.json") && why.contains("none of these is in trusted_keys"), "{why}");
+    fs::remove_file(rig.artifacts.root().join("_keys.json")).unwrap();
+    fs::remove_file(rig.artifacts.root().join("_keys.json.sig")).unwrap();
+
+    publisher(&rig, &["trust", &new_key, "--key", &old]);
+    assert_eq!(outcome(&install(&agent, "22").await), Ok(()), "the old key speaks for the new one");
+    let first = ["_keys.json", "_keys.json.sig"].map(|name| fs::read(rig.artifacts.root().join(name)).unwrap());
+    let said = publisher(&rig, &["trust", "--revoke", &old_key, "--key", &old, "--key", &new]);
+    assert!(said.contains("no longer"), "{said}");
+    let publish = |rig: &mut Rig, version: &str, key: &str| {
+        rig.publish(version, &node(version));
+        rig.write_clean_catalog();
+        publisher(rig, &["sign", "--key", key]);
+    };
+    publish(&mut rig, "24", &new);
+    assert_eq!(outcome(&install(&agent, "24").await), Ok(()));
+    agent.finish().await;
+
+    // Remembered in the next life, and what the revoked key signs counts no more, even with the old statement.
+    let agent = rig.agent(&["--set", &trusted]);
+    publish(&mut rig, "26", &old);
+    for (name, bytes) in ["_keys.json", "_keys.json.sig"].into_iter().zip(&first) {
+        rig.artifacts.put(name, bytes);
+    }
+    let why = outcome(&install(&agent, "26").await).unwrap_err();
+    assert!(why.contains("none of these is in trusted_keys"), "{why}");
+    publisher(&rig, &["sign", "--key", &new]);
+    assert_eq!(outcome(&install(&agent, "26").await), Ok(()));
+
+    // An older catalog brings back what is gone from it, whoever signed it.
+    rig.serial = 0;
+    publish(&mut rig, "28", &new);
+    let why = outcome(&install(&agent, "28").await).unwrap_err();
+    assert!(why.contains("this is an older catalog"), "{why}");
+    assert_eq!(rig.runs(), "v26");
     agent.finish().await;
 }
 

@@ -6,6 +6,7 @@ use std::{
     fs,
     io::{self, Write},
     path::Path,
+    process::Command,
     sync::{Arc, Mutex, mpsc::channel},
     time::Duration,
 };
@@ -20,6 +21,17 @@ pub enum Wrong {
     /// A page of a proxy with 200.
     Page,
     Status(u16),
+    /// The byte there is another one than it was.
+    Flip(usize),
+    /// So many bytes more, or less, are said than come.
+    Longer(usize),
+    Shorter(usize),
+    /// It ends at this byte each time, and is another file at each request.
+    Changes(usize),
+    /// To a host that nobody named.
+    Elsewhere,
+    /// To itself.
+    Loop,
 }
 
 /// Ends with the test.
@@ -63,6 +75,15 @@ impl Artifacts {
         }
     }
 
+    /// Another server with the same files.
+    pub fn mirror(&self) -> Artifacts {
+        let mirror = Artifacts::serve();
+        let from = format!("{}/.", self.root().display());
+        let copied = Command::new("cp").args(["-r", &from]).arg(mirror.root()).status().unwrap();
+        assert!(copied.success());
+        mirror
+    }
+
     /// Puts a file there; its SHA-256.
     pub fn put(&self, path: &str, bytes: &[u8]) -> String {
         let file = self.folder.path().join(path);
@@ -70,6 +91,10 @@ impl Artifacts {
         fs::write(file, bytes).unwrap();
         data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
     }
+}
+
+fn redirect(out: &mut dyn Write, to: &str) -> io::Result<()> {
+    write!(out, "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 }
 
 fn answer(ask: &Ask, out: &mut dyn Write, bytes: Option<Vec<u8>>, wrong: Option<Wrong>) -> io::Result<()> {
@@ -88,6 +113,27 @@ fn answer(ask: &Ask, out: &mut dyn Write, bytes: Option<Vec<u8>>, wrong: Option<
             write!(out, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n", PAGE.len())?;
             out.write_all(PAGE)
         }
+        Some(Wrong::Flip(at)) => {
+            let mut other = bytes.clone();
+            other[at] ^= 1;
+            web::file(ask, out, &other, &tag)
+        }
+        Some(Wrong::Longer(more)) => {
+            web::head(ask, out, bytes.len() + more, &tag)?;
+            out.write_all(&bytes[from..])
+        }
+        Some(Wrong::Shorter(less)) => {
+            web::head(ask, out, bytes.len() - less, &tag)?;
+            out.write_all(some(bytes.len() - less))
+        }
+        Some(Wrong::Changes(after)) => {
+            // As a server does that takes no notice of If-Range.
+            let ask = Ask { if_range: None, ..ask.clone() };
+            web::head(&ask, out, bytes.len(), &format!("\"{}\"", ask.nth))?;
+            out.write_all(some(from + after))
+        }
+        Some(Wrong::Elsewhere) => redirect(out, "http://elsewhere.invalid/x"),
+        Some(Wrong::Loop) => redirect(out, &ask.path),
         Some(Wrong::Cut(after)) => {
             web::head(ask, out, bytes.len(), &tag)?;
             out.write_all(some(after))

@@ -134,3 +134,19 @@ fn part(ask: &Ask, etag: &str) -> usize {
     let same = ask.if_range.as_deref().is_none_or(|known| known == etag);
     ask.from.filter(|_| same).unwrap_or(0)
 }
+
+/// A certificate of its own authority for these names, changed as the test likes; the configuration, and the PEM.
+pub fn tls(names: &[&str], change: impl FnOnce(&mut rcgen::CertificateParams)) -> (rustls::ServerConfig, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
+    change(&mut params);
+    let certificate = params.self_signed(&key).unwrap();
+    let private = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private)
+        .unwrap();
+    (config, certificate.pem())
+}

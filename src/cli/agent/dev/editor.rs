@@ -61,7 +61,7 @@ pub struct Editor {
 /// The keeper that holds the editor.
 pub fn keeper(settings: &Settings) -> Result<KeeperClient, KeepingError> {
     let plan = keeper_plan(settings, NAME).map_err(|e| KeepingError::Spawn(e.to_string()))?;
-    KeeperClient::new(Plan { log_bytes: settings.terminal.scrollback_bytes, ..plan })
+    KeeperClient::new(Plan { log_bytes: settings.terminal.scrollback_bytes, dies_piecemeal: true, ..plan })
 }
 
 impl Editor {
@@ -94,7 +94,10 @@ impl Editor {
             env: surroundings::of(&self.root)?.launch(&shell),
             user: nix::unistd::geteuid().is_root().then(|| USER.to_owned()),
         };
-        Ok(rules::resolved(body, place, &self.settings))
+        let mut resolved = rules::resolved(body, place, &self.settings);
+        let memory_bytes = surroundings::memory_limit(&self.root);
+        resolved.spec = Arc::new(WorkloadSpec { memory_bytes, ..(*resolved.spec).clone() });
+        Ok(resolved)
     }
 
     /// Looks whether all is there that a start needs; installs nothing.

@@ -1,10 +1,13 @@
 //! What dev containers ask of the installer.
+use super::sshd;
 use crate::{
     actors::{dev_provision::world::Progress, installer::Installer},
     model::{
         dev::{Addon, RuntimeChoices},
         install::{Family, Wanted},
+        settings::Settings,
     },
+    policy::{addons::tailscale, code_server},
 };
 
 use std::time::Duration;
@@ -33,9 +36,11 @@ pub async fn runtime(installer: &Installer, id: &str, version: &str, progress: P
     installer.install(wanted, true, HOLDER, &progress).await.map(drop)
 }
 
-pub async fn addon(installer: &Installer, addon: Addon, progress: Progress) -> Result<(), String> {
+pub async fn addon(installer: &Installer, addon: Addon, settings: &Settings, progress: Progress) -> Result<(), String> {
     let id = match addon {
-        Addon::CodeServer => "code-server",
+        Addon::CodeServer => code_server::NAME,
+        Addon::Sshd => return sshd::install(settings, &progress).await,
+        Addon::Tailscale => tailscale::ID,
     };
     installer.install(Wanted::Addon { id: id.to_owned(), version: None }, true, HOLDER, &progress).await.map(drop)
 }

@@ -37,6 +37,7 @@ impl Shells {
             columns: terminal.columns,
             rows: terminal.rows,
             log_bytes: terminal.scrollback_bytes,
+            dies_piecemeal: true,
             ..keeper_plan(&self.settings, &shell_files::workload(session))?
         })
     }
@@ -56,7 +57,9 @@ impl Shells {
         let of = surroundings::of(&self.root).map_err(|detail| Refusal::NoShell { detail })?;
         let argv = vec![shell.clone(), "-l".to_owned()];
         let max_processes = Some(self.settings.dev.max_processes);
-        Ok(WorkloadSpec { user, max_processes, ..WorkloadSpec::plain("shell", argv, workspace, of.launch(&shell)) })
+        let memory_bytes = surroundings::memory_limit(&self.root);
+        let plain = WorkloadSpec::plain("shell", argv, workspace, of.launch(&shell));
+        Ok(WorkloadSpec { user, max_processes, memory_bytes, ..plain })
     }
 }
 

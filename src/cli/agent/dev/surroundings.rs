@@ -1,8 +1,12 @@
 //! What shells find on this machine: the active runtimes, put into the files that shells read.
+use super::records;
 use crate::{
-    host::{dev_home, managed_file, runtimes},
+    host::{dev_home, managed_file, runtimes, store::Store},
     model::dev::USER,
-    policy::environment::{self, Place, Surroundings, with_block},
+    policy::{
+        dev_provision::Memory,
+        environment::{self, Place, Surroundings, with_block},
+    },
 };
 use std::path::Path;
 
@@ -34,6 +38,13 @@ pub fn write(root: &Path) -> Result<(), String> {
         done.push(whole(environment::FISH, environment::fish(&of)));
     }
     done.into_iter().collect::<Result<Vec<bool>, _>>().map(drop).map_err(|e| e.to_string())
+}
+
+/// What the container was given, as its configuration says: the most that one way in may use. Blocking.
+pub fn memory_limit(root: &Path) -> Option<u64> {
+    let saved = Store::open(root.join("opt/zlh-agent/state")).and_then(|store| store.load::<Memory>(records::NAME));
+    let megabytes = saved.ok()??.config?.get("memory_mb")?.as_u64()?;
+    Some(megabytes << 20)
 }
 
 fn has(root: &Path, file: &str) -> bool {

@@ -243,9 +243,8 @@ impl Yard {
         let manifest =
             self.shelves.shelf(&tree.family).manifest(&tree.version).map_err(|e| Failure::other(e.to_string()))?;
         let installed = manifest.ok_or_else(|| Failure::other(format!("{tree} has no manifest")))?.installed;
-        let source = installed.source.parse().map_err(|e| Failure::other(format!("{}: {e}", installed.source)))?;
-        let artifact =
-            Artifact { urls: vec![source], digest: Some(installed.sha256), size: Some(installed.archive_bytes) };
+        let artifact = server.again(&installed.source, installed.sha256, installed.archive_bytes);
+        let artifact = artifact.map_err(|e| Failure::other(e.to_string()))?;
         let cache = self.cache();
         let job = Job {
             server,

@@ -4,12 +4,15 @@ use crate::{
     actors::{status::Status, updater::Updater},
     cli::{agent::VERSION, args::WatchUpdateArgs},
     host::{
-        canary, failpoint,
+        canary, clock, failpoint,
         process::{Identity, PidFd},
     },
     keeper::init,
     model::settings::Settings,
-    policy::updater::{Start, gives_way, on_start, proven, take_back},
+    policy::{
+        operations::Outcome,
+        updater::{Start, gives_way, on_start, orders, proven, take_back},
+    },
 };
 use nix::sys::signal::Signal;
 use std::{
@@ -99,6 +102,10 @@ fn judged(settings: &Settings) -> Result<bool, FilesError> {
         record.stands_for = record.stands_for.filter(|version| version == running());
     }
     let start = on_start(&mut record, running(), settings.agent.update_starts);
+    if let (Start::GoBack { .. }, Some(why)) = (&start, &record.last_error) {
+        let failed = Outcome::Failed(why.clone());
+        orders::end(&mut record, &failed, clock::wall_time());
+    }
     if record != before {
         files.save(&record)?;
     }
@@ -201,12 +208,14 @@ fn judge(settings: &Settings, healthy: bool, within: Duration) -> Result<Option<
     if healthy {
         let trial = record.clone();
         proven(&mut record, running());
+        orders::end(&mut record, &Outcome::Done, clock::wall_time());
         files.save(&record)?;
         files.prune(&trial)?;
         return Ok(None);
     }
     let why = format!("it was not healthy within {} s", within.as_secs());
     let Some(previous) = take_back(&mut record, &why) else { return Ok(None) };
+    orders::end(&mut record, &Outcome::Failed(why), clock::wall_time());
     files.save(&record)?;
     files.releases.switch(&previous)?;
     Ok(Some(Handover { program: files.releases.program(&previous)?, trial: None }))

@@ -1,7 +1,14 @@
 //! What an agent leaves behind when it executes a version on trial: the previous version, which waits for the proof and
 //! otherwise takes the new one back. What it knows the process by is its standard input, a pidfd.
 use super::{Files, FilesError, handing::execute_as};
-use crate::{cli::args::WatchUpdateArgs, host::process::PidFd, policy::updater::take_back};
+use crate::{
+    cli::args::WatchUpdateArgs,
+    host::{clock, process::PidFd},
+    policy::{
+        operations::Outcome,
+        updater::{orders, take_back},
+    },
+};
 use nix::sys::signal::Signal;
 use std::{
     io,
@@ -61,6 +68,7 @@ fn watched(args: &WatchUpdateArgs) -> Result<(), Unable> {
     }
     let mut record = files.load()?;
     let previous = take_back(&mut record, &why);
+    orders::end(&mut record, &Outcome::Failed(why), clock::wall_time());
     files.save(&record)?;
     let Some(previous) = previous else { return Ok(()) };
     files.releases.switch(&previous).map_err(FilesError::from)?;

@@ -30,10 +30,10 @@ struct Package {
 pub fn begin(base: &str, image: &str, wish: String) -> Query {
     let major = wish.split(['.', '+']).next().unwrap_or(&wish);
     let asked = format!("architecture=x64&image_type={image}&os=linux&vendor=eclipse");
-    Query::new(format!("{base}/v3/assets/latest/{major}/hotspot?{asked}"), move |body| {
+    let about = wish.clone();
+    let query = Query::new(format!("{base}/v3/assets/latest/{major}/hotspot?{asked}"), move |body| {
         let offered: Vec<Release> = parsed(UPSTREAM, body)?;
-        let found = newest(offered, &wish, |release| release.release_name.trim_start_matches("jdk-"));
-        let release = found.ok_or(Unfound::NoRelease { upstream: UPSTREAM, wish })?;
+        let release = newest(UPSTREAM, offered, &wish, |release| release.release_name.trim_start_matches("jdk-"))?;
         let package = release.binary.package;
         let digest = package.checksum.as_deref().and_then(|text| text.parse().ok());
         let digest = digest.ok_or(Unfound::NoChecksum { upstream: UPSTREAM, file: package.name })?;
@@ -44,5 +44,6 @@ pub fn begin(base: &str, image: &str, wish: String) -> Query {
             size: package.size,
             released_at: release.binary.updated_at.as_deref().and_then(time),
         }))
-    })
+    });
+    query.about(UPSTREAM, &about)
 }

@@ -1,4 +1,5 @@
-//! Microsoft's release metadata: the SDK of a channel such as 8.0. Its checksums are SHA-512.
+//! Microsoft's release metadata: the SDKs of a channel such as 8.0, of which one release has several (8.0.404, 8.0.307,
+//! 8.0.111: one for each line of Visual Studio). Its checksums are SHA-512.
 use super::{Asset, Checksum, Next, Query, Unfound, newest, parsed, time};
 use serde::Deserialize;
 
@@ -16,6 +17,9 @@ struct Channel {
 struct Release {
     release_date: Option<String>,
     sdk: Sdk,
+    /// All of them, the one above too; absent in old releases.
+    #[serde(default)]
+    sdks: Vec<Sdk>,
 }
 
 #[derive(Deserialize)]
@@ -37,20 +41,31 @@ struct File {
 pub fn begin(base: &str, wish: String) -> Query {
     let parts: Vec<&str> = wish.split('.').take(2).collect();
     let channel = if parts.len() == 2 { parts.join(".") } else { format!("{wish}.0") };
-    Query::new(format!("{base}/{channel}/releases.json"), move |body| {
-        let offered: Channel = parsed(UPSTREAM, body)?;
-        let found = newest(offered.releases, &wish, |release| &release.sdk.version);
-        let no_release = || Unfound::NoRelease { upstream: UPSTREAM, wish: wish.clone() };
-        let release = found.ok_or_else(no_release)?;
+    let about = wish.clone();
+    let query = Query::new(format!("{base}/{channel}/releases.json"), move |body| {
+        let channel: Channel = parsed(UPSTREAM, body)?;
+        let offered = channel.releases.into_iter().flat_map(sdks).collect();
+        let (sdk, date) = newest(UPSTREAM, offered, &wish, |(sdk, _): &(Sdk, _)| &sdk.version)?;
         let fits = |file: &File| file.rid == PLATFORM && file.name.ends_with(".tar.gz");
-        let file = release.sdk.files.into_iter().find(fits).ok_or_else(no_release)?;
+        let no_file = || Unfound::NoRelease { upstream: UPSTREAM, wish, there: Vec::new() };
+        let file = sdk.files.into_iter().find(fits).ok_or_else(no_file)?;
         let checksum = Checksum::sha512(&file.hash);
         Ok(Next::Take(Asset {
-            version: release.sdk.version,
+            version: sdk.version,
             checksum: checksum.ok_or(Unfound::NoChecksum { upstream: UPSTREAM, file: file.name })?,
             url: file.url,
             size: None,
-            released_at: release.release_date.as_deref().and_then(time),
+            released_at: date.as_deref().and_then(time),
         }))
-    })
+    });
+    query.about(UPSTREAM, &about)
+}
+
+/// Each SDK of a release with the day it was released.
+fn sdks(release: Release) -> Vec<(Sdk, Option<String>)> {
+    let Release { release_date, sdk, mut sdks } = release;
+    if sdks.is_empty() {
+        sdks.push(sdk);
+    }
+    sdks.into_iter().map(|sdk| (sdk, release_date.clone())).collect()
 }

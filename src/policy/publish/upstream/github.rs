@@ -34,8 +34,7 @@ pub fn python(base: &str, wish: String) -> Query {
             Some(version.to_owned())
         };
         let offered = release.assets.iter().filter_map(|file| Some((version(file)?, file.clone()))).collect();
-        let found = newest(offered, &wish, |(version, _)| version);
-        let (version, file) = found.ok_or(Unfound::NoRelease { upstream: UPSTREAM, wish })?;
+        let (version, file) = newest(UPSTREAM, offered, &wish, |(version, _): &(String, File)| version)?;
         taken(version, file, &release)
     })
 }
@@ -43,13 +42,15 @@ pub fn python(base: &str, wish: String) -> Query {
 /// A release is asked for by its tag; `latest` is one too.
 pub fn code_server(base: &str, wish: &str) -> Query {
     let tag = if wish == "latest" { "latest".to_owned() } else { format!("tags/v{wish}") };
-    Query::new(format!("{base}/releases/{tag}"), |body| {
+    let query = Query::new(format!("{base}/releases/{tag}"), |body| {
         let release: Release = parsed(UPSTREAM, body)?;
         let version = release.tag_name.trim_start_matches('v').to_owned();
         let name = format!("code-server-{version}-linux-amd64.tar.gz");
         let file = release.assets.iter().find(|file| file.name == name).cloned();
-        taken(version.clone(), file.ok_or(Unfound::NoRelease { upstream: UPSTREAM, wish: version })?, &release)
-    })
+        let no_file = || Unfound::NoRelease { upstream: UPSTREAM, wish: version.clone(), there: Vec::new() };
+        taken(version.clone(), file.ok_or_else(no_file)?, &release)
+    });
+    query.about(UPSTREAM, wish)
 }
 
 fn taken(version: String, file: File, release: &Release) -> Result<Next, Unfound> {

@@ -31,9 +31,10 @@ pub fn begin(base: String, wish: String) -> Query {
             release.files.retain(fits);
         }
         offered.retain(|release| !release.files.is_empty());
-        let found = newest(offered, &wish, |release| release.version.trim_start_matches("go"));
-        let Release { version, files } = found.ok_or(Unfound::NoRelease { upstream: UPSTREAM, wish })?;
-        let file = files.into_iter().next().ok_or(Unfound::NoRelease { upstream: UPSTREAM, wish: version.clone() })?;
+        let found = newest(UPSTREAM, offered, &wish, |release| release.version.trim_start_matches("go"))?;
+        let Release { version, files } = found;
+        let no_file = || Unfound::NoRelease { upstream: UPSTREAM, wish, there: Vec::new() };
+        let file = files.into_iter().next().ok_or_else(no_file)?;
         let no_checksum = |_| Unfound::NoChecksum { upstream: UPSTREAM, file: file.filename.clone() };
         let digest = file.sha256.parse().map_err(no_checksum)?;
         Ok(Next::Take(Asset {

@@ -20,8 +20,7 @@ pub fn begin(base: String, wish: String) -> Query {
     Query::new(format!("{base}/index.json"), move |body| {
         let mut offered: Vec<Release> = parsed(UPSTREAM, body)?;
         offered.retain(|release| release.files.iter().any(|file| file == PLATFORM));
-        let found = newest(offered, &wish, |release| release.version.trim_start_matches('v'));
-        let release = found.ok_or(Unfound::NoRelease { upstream: UPSTREAM, wish })?;
+        let release = newest(UPSTREAM, offered, &wish, |release| release.version.trim_start_matches('v'))?;
         Ok(Next::Ask(sums(&base, &release)))
     })
 }

@@ -12,7 +12,7 @@ fn found(target: &str, wish: &str, answers: &[(&str, String)]) -> Result<Asset, 
     loop {
         let asked = query.url.trim_start_matches("http://up/").to_owned();
         let answer = answers.iter().find(|(url, _)| *url == asked).unwrap_or_else(|| panic!("asked for {asked}"));
-        match query.answered(answer.1.as_bytes())? {
+        match query.answered(Some(answer.1.as_bytes()))? {
             Next::Ask(next) => query = next,
             Next::Take(asset) => return Ok(asset),
         }
@@ -86,6 +86,14 @@ fn dotnet() {
             {"name": "dotnet-sdk-linux-x64.tar.gz", "rid": "linux-x64", "url": "https://x/sdk", "hash": "ab".repeat(64)},
         ],
     }}]});
+    let older = json!({"version": "8.0.307", "files": [
+        {"name": "dotnet-sdk-linux-x64.tar.gz", "rid": "linux-x64", "url": "https://x/older", "hash": "cd".repeat(64)},
+    ]});
+    let mut several = body.clone();
+    several["releases"][0]["sdks"] = json!([several["releases"][0]["sdk"], older]);
+    let answers = [("8.0/releases.json", several.to_string())];
+    assert_eq!(found("dotnet", "8.0", &answers).unwrap().version, "8.0.404");
+    assert_eq!(found("dotnet", "8.0.307", &answers).unwrap().checksum, Checksum::Sha512(vec![0xcd; 64]));
     let answers = [("8.0/releases.json", body.to_string())];
     for wish in ["8.0", "8", "8.0.404"] {
         let asset = found("dotnet", wish, &answers).unwrap();
@@ -130,13 +138,39 @@ fn github() {
 
 #[test]
 fn paper() {
-    let body = json!({"id": 232, "time": "2025-02-20T00:00:00.000Z", "channel": "STABLE", "downloads": {"server:default": {
-        "name": "paper-1.21.4-232.jar", "url": "https://fill/paper.jar", "size": 3, "checksums": {"sha256": digest(4).to_string()},
-    }}});
-    let url = "projects/paper/versions/1.21.4/builds/latest";
-    let got = found("minecraft/paper", "1.21.4", &[(url, body.to_string())]).unwrap();
+    let build = |id: u64, channel: &str, n: u8| {
+        json!({"id": id, "time": "2025-02-20T00:00:00.000Z", "channel": channel, "downloads": {"server:default": {
+            "name": format!("paper-1.21.4-{id}.jar"), "url": format!("https://fill/{id}.jar"), "size": 3,
+            "checksums": {"sha256": digest(n).to_string()},
+        }}})
+    };
+    let builds = json!([build(233, "BETA", 5), build(232, "STABLE", 4), build(9, "STABLE", 3), build(8, "ALPHA", 2)]);
+    let answers = [("projects/paper/versions/1.21.4/builds", builds.to_string())];
+    let got = found("minecraft/paper", "1.21.4", &answers).unwrap();
     assert_eq!((got.version.as_str(), got.checksum), ("1.21.4-232", Checksum::Sha256(digest(4))));
     assert!(!is_prerelease(&got.version) && begins_with(&got.version, "1.21.4"));
+    assert_eq!(found("minecraft/paper", "1.21.4-8", &answers).unwrap().url, "https://fill/8.jar");
+    let none = found("minecraft/paper", "1.21.4-7", &answers).unwrap_err().to_string();
+    assert!(none.contains("\"1.21.4-7\"") && none.contains("1.21.4-233 (BETA), 1.21.4-232 (STABLE)"), "{none}");
+    let young = [("projects/paper/versions/1.21.9-rc1/builds", json!([build(1, "ALPHA", 1)]).to_string())];
+    let none = found("minecraft/paper", "1.21.9-rc1", &young).unwrap_err().to_string();
+    assert!(none.ends_with("its newest are 1.21.9-rc1-1 (ALPHA)"), "{none}");
+}
+
+#[test]
+fn an_address_that_is_not_there_says_whether_the_release_or_the_mirror_is_missing() {
+    let absent = |target: &str, wish: &str| {
+        let query = begin(&target.parse().unwrap(), wish, Some("http://up")).unwrap();
+        query.answered(None).map(drop).unwrap_err().to_string()
+    };
+    for (target, wish) in [("java", "99"), ("dotnet", "99.0"), ("code-server", "0.0.1"), ("minecraft/paper", "0.1")] {
+        let said = absent(target, wish);
+        assert!(said.contains(&format!("no release {wish:?}: http://up/")), "{said}");
+    }
+    for target in ["node", "go", "python"] {
+        let said = absent(target, "99");
+        assert!(said.starts_with("http://up/") && said.ends_with("check --from"), "{said}");
+    }
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! The desk over every way an update can go, and that nothing else is begun meanwhile.
 use super::*;
-use crate::model::{
-    catalog::{AgentBuild, Digest, PLATFORM},
-    update::Trial,
+use crate::{
+    model::{
+        catalog::{AgentBuild, Digest, PLATFORM},
+        ids::OperationId,
+        update::Trial,
+    },
+    policy::operations::By,
 };
 use proptest::prelude::*;
 
@@ -28,6 +32,21 @@ fn desk(mode: UpdateMode) -> Desk {
     desk
 }
 
+/// A record in which an update was ordered, as the depot writes it.
+fn stored() -> UpdateRecord {
+    let by = By { id: OperationId("op-1".into()), holder: "api".into() };
+    let mut record = UpdateRecord::default();
+    orders::open(&mut record, by, "stable", WallTime(1), std::time::Duration::from_secs(1));
+    record
+}
+
+/// Orders an update, which is stored.
+fn order(desk: &mut Desk, version: Option<&str>) {
+    let (answer, effects) = desk.on_command(Command::Take(version.map(str::to_owned)));
+    assert!(matches!((answer, &effects[..]), (Answer::Later, [Effect::Store { holder: "api", .. }])), "{effects:?}");
+    assert_eq!(desk.on_stored(Ok(stored())), (Answer::Accepted, vec![Effect::Look]));
+}
+
 fn looked(stable: &str) -> Fact {
     Fact::Looked(Ok(manifest(stable)), WallTime(7))
 }
@@ -44,11 +63,18 @@ fn each_mode_takes_what_it_may() {
     ];
     for (mode, command, taken) in table {
         let mut desk = desk(mode);
-        let (answer, effects) = desk.on_command(command.clone());
-        assert_eq!(answer, Answer::Accepted);
-        assert_eq!(effects, if taken.is_some() { vec![Effect::Look] } else { vec![] }, "{mode:?} {command:?}");
+        if command == Command::Take(None) {
+            order(&mut desk, None);
+        } else {
+            let looks = if taken.is_some() { vec![Effect::Look] } else { vec![] };
+            assert_eq!(desk.on_command(command.clone()), (Answer::Accepted, looks), "{mode:?} {command:?}");
+        }
         let Some(taken) = taken else { continue };
-        let next = desk.on_fact(looked("1.2.0"));
+        let mut next = desk.on_fact(looked("1.2.0"));
+        if let [Effect::Store { holder, .. }] = &next[..] {
+            assert_eq!((*holder, &command), ("agent", &Command::Tick), "by itself it orders once there is something");
+            next = desk.on_stored(Ok(stored())).1;
+        }
         assert_eq!(matches!(next[..], [Effect::Prepare(_)]), taken, "{mode:?} {command:?}");
         let standing = desk.standing();
         assert_eq!((standing.latest.as_deref(), standing.update_available), (Some("v1.2.0"), true));
@@ -59,8 +85,9 @@ fn each_mode_takes_what_it_may() {
 #[test]
 fn a_good_version_is_switched_to_once_nothing_else_goes_on() {
     let mut desk = desk(UpdateMode::Notify);
-    desk.on_command(Command::Take(None));
+    order(&mut desk, None);
     desk.on_fact(looked("1.2.0"));
+    assert_eq!(desk.operations()[0].step, "fetching, verifying and trying v1.2.0");
     assert_eq!(desk.on_fact(Fact::Prepared(Ok(()))), [Effect::AwaitQuiet]);
     assert_eq!(desk.on_fact(Fact::Quiet(Ok(()))), [Effect::Switch("1.2.0".into())]);
     assert_eq!(desk.standing().state, UpdateState::Switching);
@@ -70,22 +97,24 @@ fn a_good_version_is_switched_to_once_nothing_else_goes_on() {
 #[test]
 fn an_older_version_is_taken_only_by_name() {
     let mut by_channel = desk(UpdateMode::Auto);
-    by_channel.on_command(Command::Take(None));
-    assert_eq!(by_channel.on_fact(looked("1.0.0")), []);
+    order(&mut by_channel, None);
+    assert_eq!(by_channel.on_fact(looked("1.0.0")), [Effect::Conclude(Outcome::Done)], "nothing to do is no failure");
     assert!(!by_channel.standing().update_available);
     let mut by_name = desk(UpdateMode::Auto);
-    by_name.on_command(Command::Take(Some("v1.0.0".into())));
+    order(&mut by_name, Some("v1.0.0"));
     assert!(matches!(by_name.on_fact(looked("1.2.0"))[..], [Effect::Prepare(_)]));
 }
 
 #[test]
 fn a_broken_program_is_rejected_and_a_server_that_is_down_is_not() {
-    for (programs_fault, rejects) in [(true, 1), (false, 0)] {
+    for (programs_fault, rejects) in [(true, true), (false, false)] {
         let mut desk = desk(UpdateMode::Auto);
-        desk.on_command(Command::Tick);
+        order(&mut desk, None);
         desk.on_fact(looked("1.2.0"));
         let effects = desk.on_fact(Fact::Prepared(Err(("it ended".into(), programs_fault))));
-        assert_eq!(effects.len(), rejects);
+        let rejected = matches!(&effects[..], [Effect::Reject { .. }]);
+        let concluded = matches!(&effects[..], [Effect::Conclude(Outcome::Failed(_))]);
+        assert_eq!((rejected, concluded), (rejects, !rejects), "each ends what was ordered");
         let standing = desk.standing();
         assert_eq!((standing.state, standing.last_error.as_deref()), (UpdateState::Idle, Some("it ended")));
         assert_eq!(standing.update_available, !programs_fault);
@@ -105,6 +134,31 @@ fn on_trial_nothing_is_begun_and_why_one_was_taken_back_is_told() {
 }
 
 #[test]
+fn an_order_that_cannot_be_stored_is_refused_and_one_that_was_left_has_failed() {
+    let mut desk = desk(UpdateMode::Notify);
+    desk.on_command(Command::Take(None));
+    assert_eq!(desk.on_stored(Err("no space".into())), (Answer::Unsaved, vec![]));
+    assert_eq!(desk.standing().state, UpdateState::Idle);
+    assert!(desk.standing().last_error.unwrap().contains("no space"));
+    let mut fresh = Desk::new(desk.way.clone());
+    let effects = fresh.on_fact(Fact::Recalled(Ok(stored())));
+    assert!(matches!(&effects[..], [Effect::Conclude(Outcome::Failed(_))]), "{effects:?}");
+    assert_eq!(fresh.on_fact(Fact::Recalled(Ok(stored()))), [], "once");
+}
+
+#[test]
+fn what_failed_here_is_taken_only_by_name_and_whoever_orders_is_told() {
+    let mut desk = desk(UpdateMode::Notify);
+    let mut record = stored();
+    record.failed.insert("1.2.0".into(), "it hung".into());
+    desk.on_command(Command::Take(None));
+    desk.on_stored(Ok(record));
+    let effects = desk.on_fact(looked("1.2.0"));
+    let [Effect::Conclude(Outcome::Failed(why))] = &effects[..] else { panic!("{effects:?}") };
+    assert!(why.contains("it hung") && why.contains("zlh update 1.2.0"), "{why}");
+}
+
+#[test]
 fn a_program_gives_way_only_to_what_it_was_updated_to() {
     use crate::policy::updater::gives_way;
     let record = UpdateRecord { stands_for: Some("1.0.0".into()), ..UpdateRecord::default() };
@@ -120,7 +174,7 @@ proptest! {
     fn every_failure_comes_to_rest(at in 0..5usize) {
         let why = || "injected".to_owned();
         let mut desk = desk(UpdateMode::Notify);
-        desk.on_command(Command::Take(None));
+        order(&mut desk, None);
         let steps = [
             (looked("1.2.0"), Fact::Looked(Err(why()), WallTime(7))),
             (Fact::Prepared(Ok(())), Fact::Prepared(Err(("injected".into(), false)))),
