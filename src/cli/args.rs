@@ -1,4 +1,5 @@
 //! The command line as clap types. Their doc comments are the help texts, and `docs/cli.md` is generated from them.
+pub mod codeserver;
 pub mod gateway;
 pub mod up;
 
@@ -212,7 +213,7 @@ pub enum ClientVerb {
     Runtimes(RuntimesVerb),
     /// The editor in the browser of a dev container
     #[command(subcommand)]
-    Codeserver(CodeserverVerb),
+    Codeserver(codeserver::CodeserverVerb),
     /// Update the agent itself; what it supervises does not notice
     Update(UpdateArgs),
     /// Check this machine and the configuration, and say what to do
@@ -355,24 +356,6 @@ pub enum RuntimesVerb {
     },
     /// Delete superseded versions and what no install needs
     Gc(WaitArgs),
-}
-
-#[derive(Clone, Debug, Subcommand)]
-pub enum CodeserverVerb {
-    /// Is it up, who uses it, what it takes, how it ended last; exit code 1 if it is not up
-    Status,
-    /// Start it and wait until it answers; installs nothing
-    Start(WaitArgs),
-    /// Stop it; what runs in its terminals ends too
-    Stop(WaitArgs),
-    /// Stop it and start it again
-    Restart(WaitArgs),
-    /// Print what it has said
-    Logs {
-        /// How many lines
-        #[arg(long, short = 'n', default_value_t = 100, value_name = "N")]
-        lines: usize,
-    },
 }
 
 #[derive(Clone, Debug, Subcommand)]

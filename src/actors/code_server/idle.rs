@@ -15,11 +15,7 @@ mod tests;
 
 use super::CodeServer;
 use crate::{
-    actors::{
-        root::{Child, Spawn},
-        slot::Slot,
-        status::Status,
-    },
+    actors::{root::Child, slot::Slot, status::Status},
     model::{
         activity::Sample,
         settings::Codeserver,
@@ -28,7 +24,7 @@ use crate::{
     policy::code_server::idle::{HOLDER, Watch},
 };
 use futures_util::future::BoxFuture;
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::sync::Arc;
 use tokio::{task::JoinSet, time::timeout};
 
@@ -57,24 +53,9 @@ impl IdleStop {
 
     /// How the root brings the actor to life, again and again; `None` where nothing is ever to be stopped.
     pub fn child(&self) -> Option<Child> {
-        let (mold, pinged) = (self.clone(), self.slot.clone());
-        let spawn: Spawn = Arc::new(move |root| Box::pin(mold.clone().spawn(root)));
-        let child = Child::new(
-            "code_server_idle",
-            spawn,
-            Arc::new(move |within| {
-                let slot = pinged.clone();
-                Box::pin(async move { slot.call(within, Message::Ping).await.is_ok() })
-            }),
-        );
+        let mold = self.clone();
+        let child = self.slot.child("code_server_idle", Message::Ping, move || IdleActor { handle: mold.clone() });
         (!self.rules.idle_stop.is_zero()).then_some(child)
-    }
-
-    async fn spawn(self, root: ActorCell) -> Result<ActorCell, SpawnErr> {
-        let slot = self.slot.clone();
-        let (actor, _) = Actor::spawn_linked(None, IdleActor { handle: self }, (), root).await?;
-        slot.put(actor.clone());
-        Ok(actor.get_cell())
     }
 }
 

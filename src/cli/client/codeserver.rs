@@ -1,7 +1,7 @@
 //! `zlh codeserver`: the editor in the browser of a dev container.
 use super::{Session, logs, now, power, print, wire::Status};
 use crate::cli::{
-    args::{CodeserverVerb, WaitArgs},
+    args::{WaitArgs, codeserver::CodeserverVerb},
     failure::Failure,
     show,
 };

@@ -140,6 +140,11 @@ async fn nothing_to_do_and_no_wait() {
     });
     assert_eq!(out(&run(&agent, &["start"]).await), "nothing to start: already running\n");
     assert_eq!(out(&run(&agent, &["stop"]).await), "nothing to stop: already running\n");
+    // The editor's own state, whatever the container's is.
+    agent.set(|f| {
+        _ = f.orders.insert("/dev/codeserver/stop".into(), Reply::new(202, json!({"ok": true, "state": "idle"})))
+    });
+    assert_eq!(out(&run(&agent, &["codeserver", "stop"]).await), "nothing to stop: already idle\n");
 }
 
 #[tokio::test]
