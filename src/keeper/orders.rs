@@ -178,8 +178,8 @@ fn signal_run(keeper: &mut Keeper, number: u64, signal: i32, scope: Scope) -> Re
     run.signalled = true;
     let sent = match scope {
         Scope::Tree => {
-            keeper.next = Next::Unknown;
-            run.clear();
+            keeper.forget_next();
+            keeper.run.iter_mut().for_each(Run::clear);
             keeper.reap();
             keeper.adopted_tree_done();
             return Ok(());

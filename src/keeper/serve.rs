@@ -124,7 +124,7 @@ impl Keeper {
         if let Some(log) = &mut self.log {
             log.flush_now(self.state);
         }
-        self.next = Next::Unknown;
+        self.forget_next();
         self.groups.vacate(None);
     }
 
@@ -235,11 +235,13 @@ impl Keeper {
         // Nothing to do about an errno here but go on.
         let _ = failpoint::reach(c"keeper.child_exited_before_record");
         self.pump(LAST_TURN, 0);
+        let outlived = self.run.as_ref().is_some_and(|run| !run.adopted) && sys::has_children();
+        if outlived {
+            self.forget_next();
+        }
         let Some(run) = &mut self.run else { return };
         run.finish(ending, self.state.head());
-        let outlived = !run.adopted && sys::has_children();
         if outlived {
-            self.next = Next::Unknown;
             run.record.leftovers = super::tree::count(std::process::id() as i32);
         }
         self.state.write_record(&run.record);
@@ -278,10 +280,16 @@ impl Keeper {
                 self.groups.make_home(run.record.run + 1);
                 self.between = Some(Between::begin(run, self.next.is_made()));
             } else {
-                self.next = Next::Unknown;
-                self.groups.vacate(None);
+                self.forget_next();
             }
         }
+    }
+
+    /// Its group goes, too: the tree kill that may follow would leave its mark on it (see [`super::cgroups`]), and who is
+    /// born there later would die of that.
+    pub fn forget_next(&mut self) {
+        self.next = Next::Unknown;
+        self.groups.vacate(self.run.as_ref().map(|run| run.record.run));
     }
 
     /// Once the next run is under way, or late, what was kept for its sake is let go.
@@ -289,10 +297,10 @@ impl Keeper {
         let over = |between: &Between| self.run.is_some() || between.until <= sys::boot_time();
         if self.between.as_ref().is_some_and(over) {
             self.between = None;
-            if self.run.is_none() {
-                self.next = Next::Unknown;
+            match &self.run {
+                Some(run) => self.groups.vacate(Some(run.record.run)),
+                None => self.forget_next(),
             }
-            self.groups.vacate(self.run.as_ref().map(|run| run.record.run));
         }
     }
 

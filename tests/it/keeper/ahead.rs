@@ -76,12 +76,13 @@ impl Pair {
         };
         let mut bench = Bench::new();
         let order = group.order(&mut bench, script);
-        let (mut run, mut pid) = (order.run, bench.link.launch(order));
+        let mut pid = bench.link.launch(order);
         for _ in 0..ATTEMPTS {
             send(pid, libc::SIGKILL);
             bench.link.exited();
             let order = group.order(&mut bench, script);
-            (run, pid) = (order.run, bench.link.launch(order));
+            let run = order.run;
+            pid = bench.link.launch(order);
             if let Some(waiting) = waiting(&group, run + 1) {
                 return Some(Pair { bench, group, run, pid, waiting });
             }
@@ -109,7 +110,7 @@ fn is_waiting(pid: i32) -> bool {
 
 #[test]
 fn it_becomes_the_next_run_and_nobody_sees_a_difference() {
-    let script = "echo \"$$ $(id -u) $(ls /proc/self/fd | wc -l) $(ps -o tty= -p $$ 2>/dev/null)\"; exec sleep 1000";
+    let script = "read a; echo \"$$ $(id -u) $(ls /proc/self/fd | wc -l)\"; exec sleep 1000";
     let Some(mut pair) = Pair::new("becomes", script) else { return };
     let parent = status_field(pair.waiting, "PPid").unwrap();
     assert_eq!(parent, pair.bench.keeper.id().to_string());
@@ -118,7 +119,8 @@ fn it_becomes_the_next_run_and_nobody_sees_a_difference() {
     let run = order.run;
     let pid = pair.next(order);
     assert_eq!(pid, pair.waiting);
-    pair.bench.wait_for(&format!("{pid} 65534 4 "));
+    pair.bench.link.input(b"\n");
+    pair.bench.wait_for(&format!("{pid} 65534 4\n"));
     let record = pair.bench.console().record().unwrap();
     assert_eq!((record.run, record.pid, record.progress), (run, pid, Progress::Launched));
     assert_eq!(pair.group.members(run), [pid]);
@@ -200,7 +202,10 @@ fn a_program_that_cannot_be_executed_any_more_is_a_failed_launch() {
 
 #[test]
 fn it_is_no_leftover_and_a_tree_kill_takes_it_along() {
-    let Some(mut pair) = Pair::new("leftover", "sleep 998 & exec sleep 1000") else { return };
+    let script = "read a; (trap '' HUP; echo forked; exec sleep 998) & exec sleep 1000";
+    let Some(mut pair) = Pair::new("leftover", script) else { return };
+    pair.bench.link.input(b"\n");
+    pair.bench.wait_for("forked\n");
     send(pair.pid, libc::SIGKILL);
     let record = pair.bench.link.exited();
     assert_eq!((record.run, record.leftovers), (pair.run, 1));
