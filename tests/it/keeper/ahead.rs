@@ -12,6 +12,7 @@ use zlh::keeper::{
 };
 
 const MADE_WITHIN: Duration = Duration::from_secs(2);
+const ATTEMPTS: usize = 50;
 
 /// A cgroup v2 of this test's own; gone with it.
 struct Group(PathBuf);
@@ -69,7 +70,6 @@ struct Pair {
 impl Pair {
     /// Kills the main process and orders the same again at once, until that was prompt enough to be expected again.
     fn new(name: &str, script: &str) -> Option<Pair> {
-        const ATTEMPTS: usize = 50;
         let Some(group) = Group::new(name) else {
             eprintln!("no writable cgroup v2 here");
             return None;
@@ -110,15 +110,24 @@ fn is_waiting(pid: i32) -> bool {
 
 #[test]
 fn it_becomes_the_next_run_and_nobody_sees_a_difference() {
-    let script = "read a; echo \"$$ $(id -u) $(ls /proc/self/fd | wc -l)\"; exec sleep 1000";
-    let Some(mut pair) = Pair::new("becomes", script) else { return };
-    let parent = status_field(pair.waiting, "PPid").unwrap();
-    assert_eq!(parent, pair.bench.keeper.id().to_string());
-    assert!(status_field(pair.waiting, "Uid").unwrap().starts_with("0\t"), "the workload's user cannot touch it");
-    let order = pair.same(script);
-    let run = order.run;
-    let pid = pair.next(order);
-    assert_eq!(pid, pair.waiting);
+    const SCRIPT: &str = "read a; echo \"$$ $(id -u) $(ls /proc/self/fd | wc -l)\"; exec sleep 1000";
+    // On a busy machine an order may come too late, and another process is made for it.
+    for attempt in 0..ATTEMPTS {
+        let Some(mut pair) = Pair::new(&format!("becomes-{attempt}"), SCRIPT) else { return };
+        let parent = status_field(pair.waiting, "PPid").unwrap();
+        assert_eq!(parent, pair.bench.keeper.id().to_string());
+        assert!(status_field(pair.waiting, "Uid").unwrap().starts_with("0\t"), "the workload's user cannot touch it");
+        let order = pair.same(SCRIPT);
+        let run = order.run;
+        if pair.next(order) == pair.waiting {
+            return lives_and_dies_like_any_other(pair, run);
+        }
+    }
+    panic!("it was never called in {ATTEMPTS} restarts");
+}
+
+fn lives_and_dies_like_any_other(mut pair: Pair, run: u64) {
+    let pid = pair.waiting;
     pair.bench.link.input(b"\n");
     pair.bench.wait_for(&format!("{pid} 65534 4\n"));
     let record = pair.bench.console().record().unwrap();
