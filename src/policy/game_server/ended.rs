@@ -119,10 +119,10 @@ impl Machine {
     }
 
     pub(super) fn restart_after(&mut self, now: Moment, crashed: RunId) {
-        match self.memory.restart.recent.last() {
-            Some(died) if now.boot.since(*died) <= FRESH => self.relaunch(now, crashed),
-            _ => self.begin(now, false, Some(crashed)),
-        }
+        let fresh = self.memory.restart.recent.last().is_some_and(|died| now.boot.since(*died) <= FRESH);
+        // A delay is long enough for the disk: the crash is to be known there before the next run is.
+        let noted = self.saving.is_empty() && self.timers.save.is_none();
+        if fresh && noted { self.relaunch(now, crashed) } else { self.begin(now, false, Some(crashed)) }
     }
 
     /// The crash engine has spoken. It may forbid a restart that is still ahead; a run that has started is left alone.

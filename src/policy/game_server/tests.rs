@@ -262,6 +262,15 @@ fn a_short_wait_is_followed_by_the_launch_and_a_long_one_by_another_look() {
         assert_eq!(told.iter().any(|effect| effect == "prepare"), looks, "{wait:?}: {told:?}");
         assert_eq!((rig.newest(), rig.phase()), (RunId(2), "Starting"), "{wait:?}");
     }
+    // A crash that the disk does not know yet could be forgotten.
+    let base = settings();
+    let restart = Restart { backoff: vec![MS(100); 3], ..base.restart.clone() };
+    let mut rig = Rig::idle_with(Settings { restart, ..base });
+    rig.start();
+    rig.mood.saves = None;
+    rig.exit(Code(1));
+    rig.pass(MS(100));
+    assert_eq!((rig.newest(), rig.phase()), (RunId(1), "Preparing"));
 }
 
 #[test]
