@@ -9,6 +9,7 @@ pub mod init;
 pub mod layout;
 pub mod protocol;
 
+mod ahead;
 mod between;
 mod birth;
 mod cgroups;
@@ -29,6 +30,7 @@ mod sys;
 mod terminal;
 mod tree;
 mod trim;
+mod watch;
 
 use nix::{
     errno::Errno,

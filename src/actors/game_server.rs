@@ -33,7 +33,7 @@ use crate::{
             Machine,
             command::{Command, Leaving},
             effect::Effect,
-            fact::{Fact, Reply, Ticket},
+            fact::{Fact, Reply, RunFact, Ticket},
         },
         operations::By,
         status::GamePart,
@@ -188,6 +188,8 @@ pub(crate) enum Message {
     Ask(Command, Answer),
     /// Something I started reports.
     Fact(Fact),
+    /// A launch takes its time: what was put off for it is done now.
+    Resume,
     Ping(RpcReplyPort<()>),
     #[cfg(test)]
     Panic,
@@ -205,6 +207,8 @@ struct GameServerActor {
 
 struct State {
     machine: Machine,
+    /// A program is on its way: it gets the processors to itself, and what else is to be done waits here, in order.
+    put_off: Option<Vec<Effect>>,
     /// Answers that wait for the disk.
     promised: BTreeMap<Ticket, (Answer, Accepted)>,
     timers: BTreeMap<Ticket, AbortHandle>,
@@ -221,7 +225,7 @@ impl Actor for GameServerActor {
     async fn pre_start(&self, _: ActorRef<Message>, _: ()) -> Result<State, ActorProcessingErr> {
         let machine = Machine::new(self.settings.clone());
         let (promised, timers, tasks) = (BTreeMap::new(), BTreeMap::new(), JoinSet::new());
-        Ok(State { machine, promised, timers, tasks, shown: None })
+        Ok(State { machine, put_off: None, promised, timers, tasks, shown: None })
     }
 
     async fn post_start(&self, me: ActorRef<Message>, _: &mut State) -> Result<(), ActorProcessingErr> {
@@ -234,17 +238,23 @@ impl Actor for GameServerActor {
         message: Message,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
+        if matches!(&message, Message::Resume | Message::Fact(Fact::Run(_, RunFact::Launched(_)))) {
+            self.resume(&me, state);
+        }
         match message {
             Message::Awaken => self.awaken(&me, state),
             Message::Ask(command, reply) => self.on_ask(&me, state, command, reply),
             Message::Fact(fact) => self.on_fact(&me, state, fact),
+            Message::Resume => {}
             Message::Ping(reply) => answer(reply, ()),
             #[cfg(test)]
             Message::Panic => panic!("injected"),
             #[cfg(test)]
             Message::Freeze => std::future::pending::<()>().await,
         }
-        self.publish(state);
+        if state.put_off.is_none() {
+            self.publish(state);
+        }
         Ok(())
     }
 }
@@ -287,7 +297,14 @@ impl GameServerActor {
     }
 
     /// Performs the effects, then lets go of timers and tasks that no longer matter.
-    fn carry_out(&self, me: &ActorRef<Message>, state: &mut State, effects: Vec<Effect>) {
+    fn carry_out(&self, me: &ActorRef<Message>, state: &mut State, mut effects: Vec<Effect>) {
+        if let Some(put_off) = &mut state.put_off {
+            return put_off.append(&mut effects);
+        }
+        // First of all, before what this very turn stores: only a restart without delay is ordered so.
+        if matches!(&effects[..], [Effect::Launch(..), _, ..]) {
+            state.put_off = Some(effects.split_off(1));
+        }
         self.perform(me, state, effects);
         let State { machine, timers, tasks, .. } = state;
         timers.retain(|ticket, timer| {
@@ -298,6 +315,12 @@ impl GameServerActor {
             awaited
         });
         while tasks.try_join_next().is_some() {}
+    }
+
+    fn resume(&self, me: &ActorRef<Message>, state: &mut State) {
+        if let Some(effects) = state.put_off.take() {
+            self.carry_out(me, state, effects);
+        }
     }
 
     /// Once per message, only what changed, and an outcome only once it is on disk.

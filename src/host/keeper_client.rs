@@ -36,6 +36,7 @@ use std::{
 use tokio::{sync::Notify, task::AbortHandle, time::timeout};
 
 mod accounts;
+mod bell;
 mod connection;
 mod discovery;
 mod exits;

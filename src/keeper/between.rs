@@ -20,8 +20,16 @@ pub struct Between {
 }
 
 impl Between {
-    pub fn begin(past: Run) -> Between {
-        Between { past, terminal: Terminal::open().ok(), until: sys::boot_time() + SOON }
+    /// `made`: the next run has its terminal already.
+    pub fn begin(past: Run, made: bool) -> Between {
+        let terminal = if made { None } else { Terminal::open().ok() };
+        Between { past, terminal, until: sys::boot_time() + SOON }
+    }
+
+    /// Did the last run end by itself and badly?
+    pub fn is_after_crash(&self) -> bool {
+        let record = &self.past.record;
+        !self.past.signalled && (record.wait_code, record.wait_status) != (libc::CLD_EXITED, 0)
     }
 
     pub fn take_terminal(&mut self) -> Option<Terminal> {

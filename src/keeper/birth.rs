@@ -24,23 +24,43 @@ struct CloneArgs {
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// As `clone(entry, stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, argument)`, but born in `cgroup`. Returns the
-/// child's pid once it has executed a program or ended; `Unsupported` where this cannot be done.
+/// What parent and child have to do with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bond {
+    /// It shares our memory, and we sleep until it has executed a program or ended.
+    Shared,
+    /// It has a copy of our memory, and both go on. An ordinary wait(2) does not know it before it has executed a program:
+    /// then the kernel gives it back the signal (SIGCHLD) that it is born without.
+    Apart,
+}
+
+impl Bond {
+    fn flags_and_signal(self) -> (i32, i32) {
+        match self {
+            Bond::Shared => (libc::CLONE_VM | libc::CLONE_VFORK, libc::SIGCHLD),
+            Bond::Apart => (0, 0),
+        }
+    }
+}
+
+/// Runs `entry` in a child that is born in `cgroup`; the child's pid. `Unsupported` where this cannot be done.
 ///
 /// # Safety
-/// `stack` must be unused and aligned to 16, `entry` and `argument` fit for a child that shares this memory.
+/// `stack` must be unused and aligned to 16, `entry` and `argument` fit for a child with this bond.
 #[cfg(target_arch = "x86_64")]
 pub unsafe fn clone_into(
     cgroup: BorrowedFd<'_>,
+    bond: Bond,
     entry: extern "C" fn(*mut c_void) -> c_int,
     argument: *mut c_void,
     stack: &mut [std::mem::MaybeUninit<u128>],
     pidfd: &mut c_int,
 ) -> io::Result<i32> {
+    let (flags, exit_signal) = bond.flags_and_signal();
     let args = CloneArgs {
-        flags: (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD) as u64 | CLONE_INTO_CGROUP,
+        flags: (flags | libc::CLONE_PIDFD) as u64 | CLONE_INTO_CGROUP,
         pidfd: std::ptr::from_mut(pidfd) as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        exit_signal: exit_signal as u64,
         stack: stack.as_mut_ptr() as u64,
         stack_size: size_of_val(stack) as u64,
         cgroup: cgroup.as_raw_fd() as u64,
@@ -82,6 +102,7 @@ pub unsafe fn clone_into(
 #[cfg(not(target_arch = "x86_64"))]
 pub unsafe fn clone_into(
     _: BorrowedFd<'_>,
+    _: Bond,
     _: extern "C" fn(*mut c_void) -> c_int,
     _: *mut c_void,
     _: &mut [std::mem::MaybeUninit<u128>],

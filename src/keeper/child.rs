@@ -23,11 +23,22 @@ pub struct Errand<'a> {
     pub slave: c_int,
     pub umask: u32,
     pub max_files: u64,
-    pub state: StateFile,
-    pub record: &'a mut RunRecord,
-    /// Read by the parent afterwards, since the memory is the same.
+    pub call: Call<'a>,
+    /// Read by a parent whose memory is the same.
     pub failure: Option<(LaunchStep, i32)>,
 }
+
+/// When the program is to be executed.
+pub enum Call<'a> {
+    /// At once; the child writes the record that names it.
+    Now(StateFile, &'a mut RunRecord),
+    /// When a byte comes from this socket. The parent has written the record by then; it is told of a failure here, and
+    /// when it is gone so is the child.
+    Later(c_int),
+}
+
+/// A failure on its way through the socket: step, then errno.
+pub type Word = [u8; 8];
 
 type Step<T = ()> = Result<T, (LaunchStep, i32)>;
 
@@ -35,31 +46,74 @@ type Step<T = ()> = Result<T, (LaunchStep, i32)>;
 pub fn run(errand: &mut Errand<'_>) -> c_int {
     let Err(failure) = steps(errand);
     errand.failure = Some(failure);
+    if let Call::Later(gate) = errand.call {
+        tell(gate, failure);
+    }
     127
 }
 
+fn tell(gate: c_int, (step, errno): (LaunchStep, i32)) {
+    let mut word = Word::default();
+    word[0] = step as u8;
+    word[4..].copy_from_slice(&errno.to_le_bytes());
+    // SAFETY: eight bytes of ours. If nobody listens, nobody needs to know.
+    unsafe { libc::send(gate, word.as_ptr().cast(), word.len(), libc::MSG_NOSIGNAL) };
+}
+
 /// The order matters: the cgroup first, so that nothing is charged elsewhere; the folder while we may still enter it;
-/// the user before the promise to gain no rights; signals and descriptors last.
+/// the user before the promise to gain no rights; the signal mask last.
 fn steps(errand: &mut Errand<'_>) -> Step<Infallible> {
     enter_cgroups(errand.cgroups)?;
     start_session(errand.slave)?;
     set_limits(errand.max_files, errand.umask)?;
+    clear_signals();
+    match &mut errand.call {
+        Call::Now(..) => leave_descriptors()?,
+        Call::Later(gate) => wait_at(*gate)?,
+    }
     // SAFETY: a C string of the parent.
     check(LaunchStep::Workdir, unsafe { libc::chdir(errand.cwd) })?;
-    sign_record(errand.state, errand.record);
+    if let Call::Now(state, record) = &mut errand.call {
+        sign_record(*state, record);
+    }
     if let Some(identity) = errand.identity {
         become_user(identity)?;
     }
     // SAFETY: no pointers.
     check(LaunchStep::User, unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
-    clear_signals();
-    // SAFETY: no pointers. Marked and not closed: the C library may hold one of them until exec.
-    check(LaunchStep::Exec, unsafe { libc::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as c_int) })?;
+    unblock_signals();
     failpoint::reach_for_parent(c"keeper.after_fork_before_exec");
     failpoint::reach(c"child.before_exec").map_err(|e| (LaunchStep::Exec, e.raw_os_error().unwrap_or(libc::EIO)))?;
     // SAFETY: null-terminated arrays of C strings of the parent.
     unsafe { libc::execve(errand.program, errand.argv, errand.env) };
     Err((LaunchStep::Exec, sys::last_errno()))
+}
+
+/// Marked and not closed: the C library, whose memory is the parent's, may hold one of them until exec.
+fn leave_descriptors() -> Step {
+    // SAFETY: no pointers.
+    check(LaunchStep::Exec, unsafe { libc::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as c_int) })
+}
+
+/// Until the word comes. Nothing of the parent's is held meanwhile but the gate: its lock, its connections and the
+/// terminal of the run that lives are to go when it goes.
+fn wait_at(gate: c_int) -> Step {
+    let below = gate as u32 - 1;
+    let mut word = 0u8;
+    // SAFETY: no pointers but one to a byte of ours. The gate is above the first three descriptors.
+    unsafe {
+        if below >= 3 {
+            check(LaunchStep::Exec, libc::close_range(3, below, 0))?;
+        }
+        check(LaunchStep::Exec, libc::close_range(gate as u32 + 1, u32::MAX, 0))?;
+        loop {
+            match libc::read(gate, (&raw mut word).cast(), 1) {
+                1 => return Ok(()),
+                -1 if sys::last_errno() == libc::EINTR => {}
+                _ => libc::_exit(0),
+            }
+        }
+    }
 }
 
 fn check(step: LaunchStep, result: c_int) -> Step {
@@ -151,12 +205,13 @@ fn clear_signals() {
         for signal in 1..=64 {
             libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<u64>(), set_bytes);
         }
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            default.as_ptr(),
-            std::ptr::null_mut::<u64>(),
-            set_bytes,
-        );
     }
+}
+
+/// The parent blocked all of them before the birth.
+fn unblock_signals() {
+    let none = 0u64;
+    let old = std::ptr::null_mut::<u64>();
+    // SAFETY: the kernel reads one set.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, old, size_of::<u64>()) };
 }

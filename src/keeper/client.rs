@@ -2,7 +2,9 @@
 use super::protocol::{self, HEADER_BYTES, MAX_PAYLOAD, Malformed, Order, Report};
 use nix::{
     errno::Errno,
+    fcntl::{FcntlArg, OFlag, fcntl},
     sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, getsockopt, recvmsg, sendmsg, sockopt},
+    unistd::write,
 };
 use std::{
     collections::VecDeque,
@@ -33,13 +35,14 @@ pub struct Client {
     taken: usize,
     fds: Vec<OwnedFd>,
     outbox: VecDeque<Parcel>,
+    bell: Option<OwnedFd>,
     gone: bool,
 }
 
 impl Client {
     pub fn new(socket: OwnedFd, number: u64) -> Client {
         let (inbox, outbox) = (Vec::new(), VecDeque::new());
-        Client { socket, number, inbox, taken: 0, fds: Vec::new(), outbox, gone: false }
+        Client { socket, number, inbox, taken: 0, fds: Vec::new(), outbox, bell: None, gone: false }
     }
 
     pub fn socket(&self) -> BorrowedFd<'_> {
@@ -125,6 +128,20 @@ impl Client {
     /// The descriptors that came with the last orders.
     pub fn take_fds(&mut self) -> Vec<OwnedFd> {
         std::mem::take(&mut self.fds)
+    }
+
+    /// From now on [`Client::ring`] uses this eventfd(2).
+    pub fn hang_bell(&mut self, bell: OwnedFd) -> io::Result<()> {
+        // Whatever it is, nobody is to wait for it.
+        let flags = OFlag::from_bits_truncate(fcntl(&bell, FcntlArg::F_GETFL)?);
+        fcntl(&bell, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        self.bell = Some(bell);
+        Ok(())
+    }
+
+    /// The console has grown; false if there is no bell, so that a report has to say it.
+    pub fn ring(&self) -> bool {
+        self.bell.as_ref().is_some_and(|bell| write(bell, &1u64.to_ne_bytes()).is_ok())
     }
 
     /// Queues a report; [`Client::flush`] sends it. Several go out in one call.

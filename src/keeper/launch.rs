@@ -6,9 +6,9 @@
 //! nothing from the heap. We are suspended meanwhile. Once it has changed its user the kernel lets nobody but root trace
 //! or read this memory (PR_SET_DUMPABLE falls with the credentials), so a workload never sees into its keeper.
 use super::{
-    birth,
+    birth::{self, Bond},
     cgroups::Entrance,
-    child::{self, Errand},
+    child::{self, Call, Errand},
     failpoint,
     layout::RunRecord,
     protocol::{Identity, Launch, LaunchStep},
@@ -66,20 +66,7 @@ pub fn launch(
     record: &mut RunRecord,
 ) -> Result<Leader, Failure> {
     let words = Words::of(order).ok_or(Failure { step: LaunchStep::Exec, errno: libc::EINVAL })?;
-    let mut errand = Errand {
-        program: words.program.as_ptr(),
-        argv: words.argv.as_ptr(),
-        env: words.env.as_ptr(),
-        cwd: words.cwd.as_ptr(),
-        cgroups: &[],
-        identity: order.identity.as_ref(),
-        slave: terminal.slave().as_raw_fd(),
-        umask: order.umask,
-        max_files: order.max_files,
-        state,
-        record,
-        failure: None,
-    };
+    let mut errand = words.errand(order, terminal, Call::Now(state, record));
     let (pid, pidfd) = run(&mut errand, entrance).map_err(Failure::at(LaunchStep::Fork))?;
     if let Some((step, errno)) = errand.failure {
         sys::reap(pid);
@@ -88,38 +75,60 @@ pub fn launch(
     Leader::new(pid, pidfd).ok_or(Failure { step: LaunchStep::Fork, errno: libc::ESRCH })
 }
 
+/// A child with a copy of our memory, born where the run will be, that goes up to the point where the program is to be
+/// executed and waits there for a byte from `gate`. `None` where no child is born in its cgroup: moving it would cost more
+/// than is gained.
+pub fn make_ahead(order: &Launch, entrance: &Entrance, terminal: &Terminal, gate: &OwnedFd) -> Option<(i32, OwnedFd)> {
+    let words = Words::of(order)?;
+    let mut errand = words.errand(order, terminal, Call::Later(gate.as_raw_fd()));
+    let born = clone(|stack, pidfd| {
+        be_born_inside(&mut errand, entrance, Bond::Apart, stack, pidfd).ok_or(io::ErrorKind::Unsupported.into())
+    });
+    born.ok()
+}
+
 /// Clones the child and returns once it has executed its program or given up.
 fn run<'a>(errand: &mut Errand<'a>, entrance: &'a Entrance) -> io::Result<(i32, OwnedFd)> {
-    // Room only: zeroing it would touch pages that nobody needs.
-    let mut stack: Vec<u128> = Vec::with_capacity(STACK_BYTES / size_of::<u128>());
-    let mut pidfd: libc::c_int = -1;
-    // No signal may run a handler of ours in the child.
-    let mut before = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-    let outcome = match be_born_inside(errand, entrance, stack.spare_capacity_mut(), &mut pidfd) {
+    clone(|stack, pidfd| match be_born_inside(errand, entrance, Bond::Shared, stack, pidfd) {
         Some(pid) => Ok(pid),
         None => {
             errand.cgroups = &entrance.doors;
-            be_born(errand, stack.spare_capacity_mut(), &mut pidfd)
+            be_born(errand, stack, pidfd)
         }
-    };
+    })
+}
+
+/// With a stack for the child and all signals blocked: none may run a handler of ours in it.
+fn clone(birth: impl FnOnce(&mut Stack, &mut i32) -> io::Result<i32>) -> io::Result<(i32, OwnedFd)> {
+    // Room only: zeroing it would touch pages that nobody needs.
+    let mut stack: Vec<u128> = Vec::with_capacity(STACK_BYTES / size_of::<u128>());
+    let mut pidfd: libc::c_int = -1;
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    let outcome = birth(stack.spare_capacity_mut(), &mut pidfd);
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
     // SAFETY: the kernel stored a descriptor that only we own; only used when the clone succeeded.
     outcome.map(|pid| (pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
 extern "C" fn entry(errand: *mut c_void) -> libc::c_int {
-    // SAFETY: the errand outlives the child's use of our memory, since we are suspended until then.
+    // SAFETY: the errand outlives the child's use of our memory: we are suspended until then, or it has its own.
     child::run(unsafe { &mut *errand.cast::<Errand<'_>>() })
 }
 
 type Stack = [MaybeUninit<u128>];
 
 /// `None`: there is no such place, or this kernel has no such birth; then nothing has happened.
-fn be_born_inside(errand: &mut Errand<'_>, way: &Entrance, stack: &mut Stack, pidfd: &mut i32) -> Option<i32> {
+fn be_born_inside(
+    errand: &mut Errand<'_>,
+    way: &Entrance,
+    bond: Bond,
+    stack: &mut Stack,
+    pidfd: &mut i32,
+) -> Option<i32> {
     let place = way.birthplace.as_ref()?;
-    // SAFETY: the stack is ours alone and aligned, and `entry` is made for a child that shares our memory.
-    unsafe { birth::clone_into(place.as_fd(), entry, ptr::from_mut(errand).cast(), stack, pidfd) }.ok()
+    // SAFETY: the stack is ours alone and aligned, and `entry` is made for a child that shares or copies our memory.
+    unsafe { birth::clone_into(place.as_fd(), bond, entry, ptr::from_mut(errand).cast(), stack, pidfd) }.ok()
 }
 
 fn be_born(errand: &mut Errand<'_>, stack: &mut Stack, pidfd: &mut i32) -> io::Result<i32> {
@@ -161,5 +170,21 @@ impl Words {
             env: pointers(&env),
             _owned: argv.into_iter().chain(env).collect(),
         })
+    }
+
+    fn errand<'a>(&'a self, order: &'a Launch, terminal: &Terminal, call: Call<'a>) -> Errand<'a> {
+        Errand {
+            program: self.program.as_ptr(),
+            argv: self.argv.as_ptr(),
+            env: self.env.as_ptr(),
+            cwd: self.cwd.as_ptr(),
+            cgroups: &[],
+            identity: order.identity.as_ref(),
+            slave: terminal.slave().as_raw_fd(),
+            umask: order.umask,
+            max_files: order.max_files,
+            call,
+            failure: None,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What the keeper does about each order, one function an order.
 use super::{
+    ahead::Next,
     between::Between,
     client::Client,
     failpoint,
@@ -38,6 +39,7 @@ pub fn obey(keeper: &mut Keeper, order: Order) {
         Order::GiveFds => give_fds(keeper),
         Order::Adopt { run, pid, start_ticks } => adopt(keeper, run, pid, start_ticks),
         Order::Retire => retire(keeper),
+        Order::Bell => hang_bell(keeper),
     };
     if let Err(reason) = done {
         keeper.report(&Report::Refused { kind, reason });
@@ -81,8 +83,13 @@ fn begin_run(keeper: &mut Keeper, order: &Launch) -> Result<RunRecord, Failure> 
     if keeper.run.is_some() || keeper.orphan_lives() {
         return Err(Failure { step: LaunchStep::Busy, errno: libc::EBUSY });
     }
-    let spare = keeper.between.as_mut().and_then(Between::take_terminal);
-    let terminal = launch::open_terminal(order, spare)?;
+    let (terminal, ahead) = match keeper.next.take_for(order) {
+        Some((terminal, child)) => (terminal, Some(child)),
+        None => {
+            let spare = keeper.between.as_mut().and_then(Between::take_terminal);
+            (launch::open_terminal(order, spare)?, None)
+        }
+    };
     let notes = Notes::from(order);
     take_up_log(keeper, &notes);
     notes.save(keeper.state);
@@ -99,8 +106,11 @@ fn begin_run(keeper: &mut Keeper, order: &Launch) -> Result<RunRecord, Failure> 
         log_start: keeper.state.head(),
         ..Default::default()
     };
-    let entered = keeper.groups.entrance(order);
-    let launched = entered.and_then(|way| launch::launch(order, &way, &terminal, keeper.state, &mut record));
+    let called = ahead.and_then(|child| child.call(keeper.state, &mut record));
+    let launched = called.unwrap_or_else(|| {
+        let way = keeper.groups.entrance(order)?;
+        launch::launch(order, &way, &terminal, keeper.state, &mut record)
+    });
     if let Err(failure) = &launched {
         record.progress = Progress::Failed;
         (record.wait_code, record.wait_status) = (i32::from(failure.step as u8), failure.errno);
@@ -113,6 +123,9 @@ fn begin_run(keeper: &mut Keeper, order: &Launch) -> Result<RunRecord, Failure> 
     // Nothing to do about an errno here: the program runs.
     let _ = failpoint::reach(c"keeper.after_exec_ok");
     keeper.run = Some(Run::launched(record, leader, terminal, notes, oom));
+    if keeper.between.as_ref().is_some_and(Between::is_after_crash) {
+        keeper.next = Next::expect(order);
+    }
     Ok(record)
 }
 
@@ -165,9 +178,11 @@ fn signal_run(keeper: &mut Keeper, number: u64, signal: i32, scope: Scope) -> Re
         }
         return Err(format!("run {number} is not held here"));
     };
+    run.signalled = true;
     let sent = match scope {
         Scope::Tree => {
-            run.clear();
+            keeper.forget_next();
+            keeper.run.iter_mut().for_each(Run::clear);
             keeper.reap();
             keeper.adopted_tree_done();
             return Ok(());
@@ -217,6 +232,12 @@ fn adopt(keeper: &mut Keeper, number: u64, pid: i32, start_ticks: u64) -> Result
     keeper.run = Some(Run::adopted(record, leader, terminal, notes));
     keeper.report(&launched(&record));
     Ok(())
+}
+
+fn hang_bell(keeper: &mut Keeper) -> Result<(), Refusal> {
+    let Some(client) = &mut keeper.client else { return Ok(()) };
+    let bell = client.take_fds().pop().ok_or("an eventfd must come with the order")?;
+    client.hang_bell(bell).map_err(|e| format!("that cannot be rung: {e}"))
 }
 
 fn retire(keeper: &mut Keeper) -> Result<(), Refusal> {

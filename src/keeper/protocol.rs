@@ -95,6 +95,9 @@ pub enum Order {
     },
     /// Leave if no run is alive.
     Retire,
+    /// An eventfd(2) comes with it as SCM_RIGHTS. From now on it is rung where a `Head` would be sent: for each line that
+    /// is cheaper by half, and nobody has to read it.
+    Bell,
 }
 
 /// Keeper → agent.
@@ -322,6 +325,7 @@ impl Order {
                 Writer::new(7).int(1, *run as i64).int(2, i64::from(*pid)).int(3, *start_ticks as i64).finish()
             }
             Order::Retire => Writer::new(8).finish(),
+            Order::Bell => Writer::new(9).finish(),
         }
     }
 
@@ -336,6 +340,7 @@ impl Order {
             6 => Order::GiveFds,
             7 => Order::Adopt { run: f.bits(1)?, pid: f.int(2)?, start_ticks: f.bits(3)? },
             8 => Order::Retire,
+            9 => Order::Bell,
             other => return Err(Malformed::UnknownKind(other)),
         })
     }

@@ -18,11 +18,19 @@ pub enum Filled {
     Closed,
 }
 
+/// The most that one [`fill`] can give now.
+pub fn room(state: StateFile) -> usize {
+    WRITE_AHEAD.min(RING_BYTES - place(state.head()))
+}
+
+fn place(offset: u64) -> usize {
+    (offset % RING_BYTES as u64) as usize
+}
+
 /// One `read(2)` into the ring at its head, published before it returns.
 pub fn fill(state: StateFile, from: BorrowedFd<'_>) -> Filled {
     let head = state.head();
-    let at = (head % RING_BYTES as u64) as usize;
-    let room = WRITE_AHEAD.min(RING_BYTES - at);
+    let (at, room) = (place(head), room(state));
     // SAFETY: `at + room` is inside the ring.
     let n = unsafe { libc::read(from.as_raw_fd(), state.ring().add(at).as_ptr().cast(), room) };
     match n {
@@ -46,7 +54,7 @@ pub fn oldest(state: StateFile) -> u64 {
 /// The bytes `from..to`, in at most two pieces. Both must lie between [`oldest`] and the head.
 pub fn pieces(state: &StateFile, from: u64, to: u64) -> [IoSlice<'_>; 2] {
     let len = to.saturating_sub(from).min(RING_BYTES as u64) as usize;
-    let at = (from % RING_BYTES as u64) as usize;
+    let at = place(from);
     let first = len.min(RING_BYTES - at);
     // SAFETY: inside the ring. Only this thread writes to it, and not while these slices are in use.
     unsafe {

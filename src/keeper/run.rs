@@ -42,6 +42,8 @@ pub struct Run {
     pub oom: OomCounter,
     /// Taken over from a dead keeper: it is not our child.
     pub adopted: bool,
+    /// An order had a signal sent to it: its end is no surprise.
+    pub signalled: bool,
     pub clearing: Option<Clearing>,
     /// Descendants that came to us and ended after the main process did.
     pub outlived: u32,
@@ -61,6 +63,7 @@ impl Run {
             notes,
             oom,
             adopted: false,
+            signalled: false,
             clearing: None,
             outlived: 0,
             last_output: Duration::ZERO,
@@ -183,6 +186,7 @@ pub fn kind_of(order: &Order) -> u8 {
         Order::GiveFds => 6,
         Order::Adopt { .. } => 7,
         Order::Retire => 8,
+        Order::Bell => 9,
     }
 }
 

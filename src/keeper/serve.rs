@@ -1,5 +1,6 @@
 //! The keeper's loop: terminal, children, agent, in this order; asleep whenever none of them has something to say.
 use super::{
+    ahead::Next,
     between::Between,
     cgroups::Groups,
     client::{self, Client},
@@ -11,9 +12,10 @@ use super::{
     segments::Segments,
     state_file::StateFile,
     sys::{self, Wait},
-    terminal,
+    terminal::{self, Drained},
     tree::{self, Clearing},
     trim,
+    watch::{EDGES, Events, Interest, SLOTS, Watch},
 };
 use nix::sys::{
     signalfd::SignalFd,
@@ -26,7 +28,7 @@ use std::{
 
 /// Read from the terminal before anything else gets its turn.
 const TURN: usize = 64 << 10;
-/// A read that gives no more than this has most likely emptied the terminal; if not, poll says so at once.
+/// A read that gives no more than this has most likely emptied the terminal; what comes meanwhile is said anew.
 const FEW: usize = 1 << 10;
 /// Read after the end of the main process: more than a terminal holds, less than would overrun the disk log.
 const LAST_TURN: usize = 160 << 10;
@@ -39,6 +41,8 @@ pub struct Keeper {
     pub run: Option<Run>,
     /// Since the last run's tree was empty, for a moment.
     pub between: Option<Between>,
+    /// The run after the one that lives.
+    pub next: Next,
     /// The newest run known, also of an earlier keeper.
     pub last: Option<RunRecord>,
     /// Somebody was told how the last run ended.
@@ -46,6 +50,9 @@ pub struct Keeper {
     pub client: Option<Client>,
     pub groups: Groups,
     pub leaving: bool,
+    watch: Watch,
+    /// What the terminal had to say when it was not read to its end.
+    unheard: i32,
     listener: OwnedFd,
     children: SignalFd,
     clients: u64,
@@ -67,11 +74,14 @@ impl Keeper {
             log: None,
             run: None,
             between: None,
+            next: Next::Unknown,
             reported: true,
             last,
             client: None,
             groups: Groups::default(),
             leaving: false,
+            watch: Watch::new(),
+            unheard: 0,
             listener,
             children,
             clients: 0,
@@ -87,11 +97,12 @@ impl Keeper {
     /// Returns when the keeper is no longer needed.
     pub fn serve(&mut self) {
         while !self.leaving {
-            let mut fds = self.interests();
-            sys::poll(&mut fds, self.timeout());
-            let ready = |i: usize| fds[i].revents != 0;
-            if ready(TERMINAL) {
-                self.on_terminal(fds[TERMINAL].revents & libc::POLLHUP != 0);
+            let (interests, timeout) = (self.interests(), self.timeout());
+            let events: Events = self.watch.wait(interests, timeout);
+            let ready = |i: usize| events[i] != 0;
+            let terminal = events[TERMINAL] | std::mem::take(&mut self.unheard);
+            if terminal != 0 {
+                self.on_terminal(terminal);
             }
             if ready(CHILDREN) {
                 // Its content says less than wait does; reading it takes the bell down.
@@ -114,38 +125,47 @@ impl Keeper {
         if let Some(log) = &mut self.log {
             log.flush_now(self.state);
         }
+        self.forget_next();
         self.groups.vacate(None);
     }
 
-    fn interests(&self) -> [libc::pollfd; 5] {
-        let watch = |fd: Option<i32>, events| libc::pollfd { fd: fd.unwrap_or(-1), events, revents: 0 };
+    fn interests(&self) -> [Interest; SLOTS] {
+        let watch = |fd: Option<i32>, events, owner| fd.map_or(Interest::NONE, |fd| Interest { fd, events, owner });
         let run = self.run.as_ref();
-        let writing = |yes: bool| libc::POLLIN | if yes { libc::POLLOUT } else { 0 };
+        let number = run.map_or(0, |run| run.record.run);
         let listening = self.accept_after.is_none().then(|| self.listener.as_raw_fd());
         let client = self.client.as_ref();
+        let sending = if client.is_some_and(Client::wants_to_send) { libc::EPOLLOUT } else { 0 };
         let terminal = run.and_then(|r| r.terminal.as_ref()).map(|t| t.master().as_raw_fd());
+        let typing = if run.is_some_and(|r| r.input.is_waiting()) { libc::EPOLLOUT } else { EDGES };
         let adopted = run.filter(|r| r.adopted && r.alive() && !r.in_grace());
-        [
-            watch(listening, libc::POLLIN),
-            watch(client.map(|c| c.socket().as_raw_fd()), writing(client.is_some_and(Client::wants_to_send))),
-            watch(Some(self.children.as_raw_fd()), libc::POLLIN),
-            watch(terminal, writing(run.is_some_and(|r| r.input.is_waiting()))),
-            watch(adopted.map(|r| r.leader.pidfd().as_raw_fd()), libc::POLLIN),
-        ]
+        let mut all = [Interest::NONE; SLOTS];
+        all[LISTENER] = watch(listening, libc::EPOLLIN, 0);
+        all[CLIENT] = watch(client.map(|c| c.socket().as_raw_fd()), libc::EPOLLIN | sending, self.clients);
+        all[CHILDREN] = watch(Some(self.children.as_raw_fd()), libc::EPOLLIN, 0);
+        all[TERMINAL] = watch(terminal, libc::EPOLLIN | typing, number);
+        all[LEADER] = watch(adopted.map(|r| r.leader.pidfd().as_raw_fd()), libc::EPOLLIN, number);
+        all
     }
 
     /// `None`, that is no wake-up at all, while nothing is under way.
     fn timeout(&self) -> Option<Duration> {
+        if self.unheard != 0 {
+            return Some(Duration::ZERO);
+        }
         let log = self.log.as_ref().and_then(Segments::due);
         let run = self.run.as_ref().and_then(Run::due);
         let between = self.between.as_ref().map(|between| between.until);
-        let due = [log, run, between, self.accept_after, self.trim_at].into_iter().flatten().min()?;
+        let due = [log, run, between, self.next.due(), self.accept_after, self.trim_at].into_iter().flatten().min()?;
         Some(due.saturating_sub(sys::boot_time()))
     }
 
-    fn on_terminal(&mut self, hung_up: bool) {
-        let got = self.pump(TURN, FEW);
-        if got == 0 && hung_up {
+    fn on_terminal(&mut self, events: i32) {
+        let Drained { bytes, more } = self.pump(TURN, FEW);
+        let hung_up = events & libc::EPOLLHUP != 0;
+        if more || (hung_up && bytes > 0) {
+            self.unheard = events;
+        } else if hung_up {
             // A privileged program may hang up on everybody (vhangup), us too: open our side again.
             if let Some(run) = &mut self.run
                 && run.terminal.as_mut().is_some_and(|t| t.open_slave_again().is_err())
@@ -157,18 +177,18 @@ impl Keeper {
     }
 
     /// Terminal to ring, ring to disk, bell to agent; how much came.
-    fn pump(&mut self, most: usize, enough: usize) -> usize {
-        let Some(run) = &mut self.run else { return 0 };
-        let Some(terminal) = &run.terminal else { return 0 };
+    fn pump(&mut self, most: usize, enough: usize) -> Drained {
+        let Some(run) = &mut self.run else { return Drained::default() };
+        let Some(terminal) = &run.terminal else { return Drained::default() };
         let got = terminal::drain(self.state, terminal.master(), most, enough);
-        if got == 0 {
-            return 0;
+        if got.bytes == 0 {
+            return got;
         }
         if !run.alive() {
             run.heard();
         }
         if self.state.take_doorbell() {
-            self.report(&Report::Head);
+            self.ring_bell();
         }
         if let Some(log) = &mut self.log {
             log.notice(self.state);
@@ -216,10 +236,13 @@ impl Keeper {
         // Nothing to do about an errno here but go on.
         let _ = failpoint::reach(c"keeper.child_exited_before_record");
         self.pump(LAST_TURN, 0);
+        let left = self.run.as_ref().is_some_and(|run| run.notes.leave_rest);
+        let outlived = !left && self.run.as_ref().is_some_and(|run| !run.adopted) && sys::has_children();
+        if outlived {
+            self.forget_next();
+        }
         let Some(run) = &mut self.run else { return };
         run.finish(ending, self.state.head());
-        let left = run.notes.leave_rest;
-        let outlived = !left && !run.adopted && sys::has_children();
         if outlived {
             run.record.leftovers = tree::count(std::process::id() as i32);
         }
@@ -232,17 +255,18 @@ impl Keeper {
         self.reported = self.client.is_some();
         let alone = left || (!run.adopted && !outlived);
         self.report(&Report::Exited { record: record.encode().to_vec(), alone });
-        // Alone, that its tree is empty follows at once, and both go out together.
-        if !alone {
+        // Alone, that its tree is empty is known at once, and both go out together.
+        if alone {
+            self.close_run();
+        } else {
             self.send();
             self.run.iter_mut().for_each(Run::clear);
-        } else if left {
-            self.tree_is_empty();
         }
     }
 
     /// Ends what earlier runs left behind; how many that were.
     pub fn end_rest(&mut self) -> u32 {
+        self.forget_next();
         let keeper = std::process::id() as i32;
         let rest = tree::count(keeper);
         if rest > 0 {
@@ -252,23 +276,34 @@ impl Keeper {
         rest
     }
 
-    /// Says so once; the terminal goes with the run.
     fn tree_is_empty(&mut self) {
-        if self.run.as_ref().is_none_or(Run::alive) {
-            return;
+        if self.run.as_ref().is_some_and(|run| !run.alive()) {
+            self.pump(LAST_TURN, 0);
+            self.close_run();
         }
-        self.pump(LAST_TURN, 0);
+    }
+
+    /// Nothing is left of it, and its last word is read: says so once. The terminal goes with the run.
+    fn close_run(&mut self) {
+        self.unheard = 0;
         if let Some(run) = self.run.take() {
             self.report(&Report::TreeEmpty { run: run.record.run, killed: run.outlived });
             self.send();
             // Only somebody who is there can order another.
             if self.client.is_some() {
                 self.groups.make_home(run.record.run + 1);
-                self.between = Some(Between::begin(run));
+                self.between = Some(Between::begin(run, self.next.is_made()));
             } else {
-                self.groups.vacate(None);
+                self.forget_next();
             }
         }
+    }
+
+    /// Its group goes, too: the tree kill that may follow would leave its mark on it (see [`super::cgroups`]), and who is
+    /// born there later would die of that.
+    pub fn forget_next(&mut self) {
+        self.next = Next::Unknown;
+        self.groups.vacate(self.run.as_ref().map(|run| run.record.run));
     }
 
     /// Once the next run is under way, or late, what was kept for its sake is let go.
@@ -276,7 +311,10 @@ impl Keeper {
         let over = |between: &Between| self.run.is_some() || between.until <= sys::boot_time();
         if self.between.as_ref().is_some_and(over) {
             self.between = None;
-            self.groups.vacate(self.run.as_ref().map(|run| run.record.run));
+            match &self.run {
+                Some(run) => self.groups.vacate(Some(run.record.run)),
+                None => self.forget_next(),
+            }
         }
     }
 
@@ -292,6 +330,9 @@ impl Keeper {
         }
         if let Some(log) = self.log.as_mut().filter(|l| l.due().is_some_and(|at| at <= now)) {
             log.flush(self.state);
+        }
+        if self.next.due().is_some_and(|at| at <= now) {
+            self.next.make(&mut self.groups);
         }
         let Some(run) = &mut self.run else { return };
         run.close_if_quiet();
@@ -347,6 +388,14 @@ impl Keeper {
     fn welcome(&mut self, socket: OwnedFd) {
         self.clients += 1;
         self.client = Some(Client::new(socket, self.clients));
+    }
+
+    fn ring_bell(&mut self) {
+        if let Some(client) = &mut self.client
+            && !client.ring()
+        {
+            client.send(&Report::Head);
+        }
     }
 
     pub fn report(&mut self, report: &Report) {

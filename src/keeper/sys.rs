@@ -75,10 +75,17 @@ fn micros(t: libc::timeval) -> u64 {
     t.tv_sec as u64 * 1_000_000 + t.tv_usec as u64
 }
 
-/// Waits for one child that is known to be on its way out (a launch that failed before exec).
+/// Waits for one child that is known to be on its way out, whether it has executed a program or not.
 pub fn reap(pid: i32) {
     // SAFETY: no pointers besides a null status.
-    while unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) } < 0 && last_errno() == libc::EINTR {}
+    while unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) } < 0 && last_errno() == libc::EINTR {}
+}
+
+/// Has this child, born without a signal for its end, not executed a program yet (and maybe ended instead, which is then
+/// dealt with)? Exec gives it the usual signal, and those who have that are not looked at here (wait(2), `__WCLONE`).
+pub fn is_before_exec(pid: i32) -> bool {
+    // SAFETY: no pointers besides a null status.
+    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG | libc::__WCLONE) >= 0 }
 }
 
 /// Exit status of a process that need not be our child, once its parent has reaped it (Linux 6.15 and later).

@@ -102,22 +102,31 @@ fn open_slave(master: &OwnedFd) -> io::Result<OwnedFd> {
     }
 }
 
-/// Reads what is there into the ring, up to `most` bytes, and no further than a read that gave `enough` or less; how many
-/// came.
-pub fn drain(state: super::state_file::StateFile, master: BorrowedFd<'_>, most: usize, enough: usize) -> usize {
-    let mut got = 0;
-    while got < most {
+/// What came of reading a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    pub bytes: usize,
+    /// Not all that was there: nobody else will say that there is more.
+    pub more: bool,
+}
+
+/// Reads what is there into the ring, up to `most` bytes, and no further than a read that gave `enough` or less. A read
+/// that gave less than it could have has emptied the terminal: what comes later is news.
+pub fn drain(state: super::state_file::StateFile, master: BorrowedFd<'_>, most: usize, enough: usize) -> Drained {
+    let mut bytes = 0;
+    while bytes < most {
+        let room = super::ring::room(state);
         match super::ring::fill(state, master) {
             super::ring::Filled::Bytes(n) => {
-                got += n;
-                if n <= enough {
-                    break;
+                bytes += n;
+                if n <= enough && n < room {
+                    return Drained { bytes, more: false };
                 }
             }
-            super::ring::Filled::Dry | super::ring::Filled::Closed => break,
+            super::ring::Filled::Dry | super::ring::Filled::Closed => return Drained { bytes, more: false },
         }
     }
-    got
+    Drained { bytes, more: true }
 }
 
 /// The errno of an I/O error, for reports.

@@ -11,7 +11,7 @@ use crate::{
         operation::OperationState,
         phase::State,
         refusal::Refusal,
-        settings::{Hang, Settings},
+        settings::{Hang, Restart, Settings},
     },
     policy::game_server::{
         command::Leaving,
@@ -116,6 +116,29 @@ async fn a_crash_engine_that_never_answers_holds_up_nothing() {
     let seen = agent.until(|p| p.crashes.len() == 1).await;
     assert_eq!(seen.crashes[0].verdict.code, "exit.nonzero");
     assert_eq!(script.launches(), [0, 30]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_else_a_restart_at_once_wants_waits_for_the_program_but_not_long() {
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+    for (takes, saved_after) in [(MS(2), MS(2)), (S(20), MS(5))] {
+        let script = Script::new();
+        let base = Settings::default();
+        let restart = Restart { backoff: vec![Duration::ZERO; 3], ..base.restart.clone() };
+        let agent = Agent::with(&script, Settings { restart, ..base }).await;
+        agent.game.start("test").await.unwrap();
+        agent.state(State::Running).await;
+        elapse(S(1)).await;
+        (script.mood().launch_takes, script.mood().alone) = (takes, true);
+        script.saves();
+        let crashed = script.began.elapsed();
+        script.exit(Code(1));
+        let seen = agent.until(|p| p.snapshot.crash_count == 1).await;
+        assert_eq!(script.runs().len(), 2);
+        assert_eq!(script.saves().first().map(|at| *at - crashed), Some(saved_after), "takes {takes:?}");
+        assert!(seen.crashes.is_empty(), "it is explained later");
+        agent.until(|p| p.crashes.len() == 1 && p.snapshot.state == State::Running).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Coming to a keeper: the one that listens, or a new one; and letting it go.
 use super::{
     Core,
+    bell::Bell,
     held::Live,
     link::{Link, Reports},
     spawn,
@@ -101,6 +102,9 @@ impl Core {
     async fn listen(self: Arc<Self>, link: Arc<Link>, mut reports: Reports) {
         let mut sender = JoinSet::new();
         sender.spawn(link.clone().flush_forever());
+        if let Some(bell) = Bell::hang(&link) {
+            sender.spawn(self.clone().hear(bell));
+        }
         loop {
             match reports.next().await {
                 Ok(Some(report)) => {
@@ -118,6 +122,12 @@ impl Core {
         sender.abort_all();
         drop(reports);
         self.on_hang_up(link).await;
+    }
+
+    async fn hear(self: Arc<Self>, bell: Bell) {
+        while bell.rung().await {
+            self.log.ring();
+        }
     }
 
     /// For an order that found no keeper of our build: an idle old one makes way for a new one.

@@ -23,6 +23,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How long the end of a run whose keeper died is waited for before it is killed.
 const BURIAL: Duration = Duration::from_secs(20);
+/// So long after a crash what it needs is taken to be in place as it was: it is launched as without a delay.
+const FRESH: Duration = Duration::from_secs(2);
 /// Crashes that wait for their report; the engine needs milliseconds for one.
 const MOST_UNJUDGED: usize = 16;
 
@@ -117,7 +119,10 @@ impl Machine {
     }
 
     pub(super) fn restart_after(&mut self, now: Moment, crashed: RunId) {
-        self.begin(now, false, Some(crashed));
+        let fresh = self.memory.restart.recent.last().is_some_and(|died| now.boot.since(*died) <= FRESH);
+        // A delay is long enough for the disk: the crash is to be known there before the next run is.
+        let noted = self.saving.is_empty() && self.timers.save.is_none();
+        if fresh && noted { self.relaunch(now, crashed) } else { self.begin(now, false, Some(crashed)) }
     }
 
     /// The crash engine has spoken. It may forbid a restart that is still ahead; a run that has started is left alone.

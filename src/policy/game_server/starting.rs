@@ -160,7 +160,7 @@ impl Machine {
         self.out.push(launch);
     }
 
-    /// A crash restart without delay: everything was in place a moment ago, so the order goes out in this very turn,
+    /// A crash restart without delay, or after a short one: everything was in place a moment ago, so the order goes out in this very turn,
     /// and first of all. It follows from nothing that this turn has yet to store: that the server is wanted, what it is
     /// and that this run id is taken have been on disk since before the run that crashed.
     pub(super) fn relaunch(&mut self, now: Moment, crashed: RunId) {

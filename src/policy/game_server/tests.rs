@@ -248,6 +248,32 @@ fn when_nothing_outlived_the_run_the_launch_is_the_first_effect_of_its_end() {
 }
 
 #[test]
+fn a_short_wait_is_followed_by_the_launch_and_a_long_one_by_another_look() {
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+    for (wait, looks) in [(MS(100), false), (S(2), false), (MS(2001), true), (S(30), true)] {
+        let base = settings();
+        let restart = Restart { backoff: vec![wait; 3], ..base.restart.clone() };
+        let mut rig = Rig::idle_with(Settings { restart, ..base });
+        rig.start();
+        rig.exit(Code(1));
+        rig.told();
+        rig.pass(wait);
+        let told = rig.told();
+        assert_eq!(told.iter().any(|effect| effect == "prepare"), looks, "{wait:?}: {told:?}");
+        assert_eq!((rig.newest(), rig.phase()), (RunId(2), "Starting"), "{wait:?}");
+    }
+    // A crash that the disk does not know yet could be forgotten.
+    let base = settings();
+    let restart = Restart { backoff: vec![MS(100); 3], ..base.restart.clone() };
+    let mut rig = Rig::idle_with(Settings { restart, ..base });
+    rig.start();
+    rig.mood.saves = None;
+    rig.exit(Code(1));
+    rig.pass(MS(100));
+    assert_eq!((rig.newest(), rig.phase()), (RunId(1), "Preparing"));
+}
+
+#[test]
 fn a_verdict_may_forbid_the_restart_but_not_touch_a_run_that_started() {
     let mut rig = Rig::starting();
     rig.exit(Code(1));

@@ -1,6 +1,7 @@
 //! Output by absolute offsets, the doorbell, the disk log, and what goes in.
 use super::harness::{Bench, Link, eventually, segments};
-use std::io::Read;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::{io::Read, os::fd::AsRawFd};
 use zlh::keeper::{
     layout,
     protocol::{Order, Report, Scope},
@@ -95,6 +96,36 @@ fn the_bell_rings_once_for_each_time_it_was_set() {
             _ => {}
         }
     }
+}
+
+#[test]
+fn who_hung_up_a_bell_hears_that_instead_of_reports() {
+    let mut bench = Bench::new();
+    let console = bench.console();
+    bench.link.send(&Order::Bell);
+    assert!(bench.link.refused().contains("eventfd"), "an order without its descriptor");
+    let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC).unwrap();
+    bench.link.send_with(&Order::Bell, &[bell.as_raw_fd()]);
+    let order = bench.shell("read a; echo one; read a; echo two; read a; exit 3");
+    bench.link.launch(order);
+    console.ring_doorbell();
+    bench.link.input(b"\n");
+    assert_eq!(eventually("a ring", || bell.read().ok()), 1);
+    bench.wait_for("one");
+    bench.link.input(b"\n");
+    bench.wait_for("two");
+    console.ring_doorbell();
+    bench.link.input(b"\n");
+    loop {
+        match bench.link.next().unwrap() {
+            Report::Head => panic!("the bell was to be rung"),
+            Report::Exited { .. } => break,
+            _ => {}
+        }
+    }
+    let flags = nix::fcntl::fcntl(&bell, nix::fcntl::FcntlArg::F_GETFL).unwrap();
+    assert!(flags & libc::O_NONBLOCK != 0, "nobody can make the keeper wait");
+    assert_eq!(bell.read(), Err(nix::errno::Errno::EAGAIN), "not rung where nobody had asked, or nothing came");
 }
 
 #[test]

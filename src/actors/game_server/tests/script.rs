@@ -53,6 +53,9 @@ pub async fn elapse(time: Duration) {
 #[derive(Clone)]
 pub struct Mood {
     pub launch: Result<(), KeepingError>,
+    pub launch_takes: Duration,
+    /// Its end is known to be that of all of it.
+    pub alone: bool,
     /// It exits by itself so long after each launch.
     pub exits_after: Option<(Duration, ExitStatus)>,
     pub obeys_stop: bool,
@@ -85,6 +88,7 @@ struct Truth {
     boot: u32,
     operations: u64,
     launches: Vec<(RunId, Duration)>,
+    saves: Vec<Duration>,
     deeds: Vec<String>,
 }
 
@@ -92,6 +96,8 @@ impl Script {
     pub fn new() -> Arc<Script> {
         let mood = Mood {
             launch: Ok(()),
+            launch_takes: Duration::ZERO,
+            alone: false,
             exits_after: None,
             obeys_stop: true,
             obeys_term: true,
@@ -121,6 +127,11 @@ impl Script {
 
     pub fn runs(&self) -> Vec<RunId> {
         self.truth().launches.iter().map(|(run, _)| *run).collect()
+    }
+
+    /// How long after the test's beginning things were saved since the last time that this was asked.
+    pub fn saves(&self) -> Vec<Duration> {
+        std::mem::take(&mut self.truth().saves)
     }
 
     pub fn deeds(&self) -> Vec<String> {
@@ -161,7 +172,7 @@ impl Script {
     }
 
     fn end(&self, status: ExitStatus) -> Option<Exit> {
-        let now = self.now();
+        let (now, alone) = (self.now(), self.mood().alone);
         let mut t = self.truth();
         let alive = t.alive.take()?;
         let exit = Exit {
@@ -175,7 +186,7 @@ impl Script {
             oom_kills: None,
             log_start: 0,
             log_end: 0,
-            alone: false,
+            alone,
         };
         t.ended = Some(exit.clone());
         Some(exit)
@@ -255,6 +266,8 @@ impl World for Here {
 
     fn save(&self, records: Vec<Record>) -> BoxFuture<'static, Result<(), String>> {
         self.0.called("save");
+        let at = self.0.began.elapsed();
+        self.0.truth().saves.push(at);
         for record in records {
             if let Record::Memory(memory) = record {
                 self.0.truth().disk = *memory;
@@ -374,7 +387,10 @@ impl Keeping for Here {
                 script.exit(status);
             });
         }
-        Box::pin(async move { mood.launch.map(|()| alive) })
+        Box::pin(async move {
+            tokio::time::sleep(mood.launch_takes).await;
+            mood.launch.map(|()| alive)
+        })
     }
 
     fn input(&self, _: RunId, bytes: Bytes) -> BoxFuture<'static, Result<u64, KeepingError>> {
