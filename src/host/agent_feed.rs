@@ -87,24 +87,60 @@ impl Line {
     }
 
     async fn whole(&mut self, path: &str) -> Result<Bytes, Silence> {
+        match self.answer(path).await? {
+            (StatusCode::OK, body) => Ok(body),
+            (status, _) => Err(Silence::Failed(self.agent.address, format!("answered {path} with {status}"))),
+        }
+    }
+
+    async fn answer(&mut self, path: &str) -> Result<(StatusCode, Bytes), Silence> {
         let response = self.ask(path, "application/json, text/plain").await?;
         let failed = |what: String| Silence::Failed(self.agent.address, what);
-        if response.status() != StatusCode::OK {
-            return Err(failed(format!("answered {path} with {}", response.status())));
-        }
+        let status = response.status();
         match timeout(ANSWERS_WITHIN, Limited::new(response.into_body(), MOST).collect()).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Ok(body)) => Ok((status, body.to_bytes())),
             Ok(Err(e)) => Err(failed(format!("broke off its answer to {path}: {e}"))),
             Err(_) => Err(failed(format!("did not end its answer to {path} within {ANSWERS_WITHIN:?}"))),
         }
     }
 }
 
-/// `/health` first: whoever does not answer that is not asked for more. Then `/status`.
-pub async fn poll(agent: &Agent) -> Result<Bytes, Silence> {
+/// What an agent said that was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Polled {
+    /// As JSON.
+    pub status: Bytes,
+    pub ready: Ready,
+}
+
+/// An agent's answer to `/ready`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ready {
+    Yes,
+    /// The reason it gave.
+    No(String),
+    /// An old agent has no such path.
+    Unknown,
+}
+
+/// `/health` first: whoever does not answer that is not asked for more. Then `/ready` and `/status`.
+pub async fn poll(agent: &Agent) -> Result<Polled, Silence> {
     let mut line = Line::open(agent).await?;
     line.whole("/health").await?;
-    line.whole("/status").await
+    let ready = match line.answer("/ready").await? {
+        (StatusCode::OK, _) => Ready::Yes,
+        (StatusCode::SERVICE_UNAVAILABLE, body) => Ready::No(reason(&body)),
+        _ => Ready::Unknown,
+    };
+    Ok(Polled { status: line.whole("/status").await?, ready })
+}
+
+fn reason(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        reason: String,
+    }
+    serde_json::from_slice(body).map_or("the agent does not say why".into(), |said: Said| said.reason)
 }
 
 /// An open event stream.

@@ -140,7 +140,8 @@ async fn deeds_are_noted_without_secrets() {
     for secret in [&f.ann.secret.0, "hunter2", AGENT_TOKEN, PASSWORD] {
         assert!(!body.to_string().contains(secret));
     }
-    let chain = f.gateway.doorkeeper.directory().database().verify_audit().await.unwrap();
+    let directory = f.gateway.doorkeeper.directory();
+    let chain = directory.database().verify_audit(&directory.keyring()).await.unwrap();
     assert_eq!((chain.entries, chain.broken_at), (3, None));
 }
 

@@ -184,7 +184,7 @@ async fn a_broken_answer_is_never_a_whole_one() {
 async fn a_workspace_that_never_answers_is_a_timeout() {
     let workspace = Workspace::doing(|mut stream, _| async move { _ = stream.read_u8().await }).await;
     let at = origin(None, None);
-    let gateway = Fixture::with(workspace.addr, at, false, |t| t.response_timeout = MOMENT).await;
+    let gateway = Fixture::with(workspace.addr, at, false, |s| s.tunnel.response_timeout = MOMENT).await;
     let reply = gateway.fetch("/__ide/7/", "").await;
     assert!(status(&reply) == 504 && reply.contains("ide_timeout"), "{reply}");
 }
