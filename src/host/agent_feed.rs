@@ -254,6 +254,47 @@ mod tests {
         }
     }
 
+    /// An agent that answers each path as it is told.
+    async fn agent(answers: &'static [(&'static str, u16, &'static str)]) -> Agent {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while let Ok(byte) = stream.read_u8().await {
+                head.push(byte);
+                if head.ends_with(b"\r\n\r\n") {
+                    let text = String::from_utf8(std::mem::take(&mut head)).unwrap();
+                    let path = text.split(' ').nth(1).unwrap();
+                    let found = answers.iter().find(|(known, ..)| *known == path);
+                    let (_, status, body) = found.unwrap_or(&("", 404, ""));
+                    let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+        });
+        Agent { address, token: None }
+    }
+
+    #[tokio::test]
+    async fn a_poll_asks_for_health_readiness_and_status() {
+        let old = agent(&[("/health", 200, "ok"), ("/status", 200, "{}")]).await;
+        let polled = poll(&old).await.unwrap();
+        assert_eq!((polled.ready, &polled.status[..]), (Ready::Unknown, &b"{}"[..]));
+        let ready = agent(&[("/health", 200, "ok"), ("/ready", 200, "{}"), ("/status", 200, "{}")]).await;
+        assert_eq!(poll(&ready).await.unwrap().ready, Ready::Yes);
+        let not = agent(&[
+            ("/health", 200, "ok"),
+            ("/ready", 503, r#"{"ready":false,"reason":"it starts"}"#),
+            ("/status", 200, "{}"),
+        ])
+        .await;
+        assert_eq!(poll(&not).await.unwrap().ready, Ready::No("it starts".into()));
+        let ill = agent(&[("/status", 200, "{}")]).await;
+        assert!(poll(&ill).await.unwrap_err().to_string().contains("/health with 404"));
+    }
+
     #[test]
     fn an_event_without_end_is_cut_off() {
         let mut events = Events::default();

@@ -44,6 +44,8 @@ struct Master {
 /// All keys of one file.
 pub struct Keyring {
     keys: Vec<Master>,
+    /// Derived once: every request of every IDE asks for them.
+    signing: Vec<SigningKey>,
 }
 
 impl Keyring {
@@ -58,7 +60,7 @@ impl Keyring {
     }
 
     fn create(path: &Path) -> io::Result<Keyring> {
-        let keyring = Keyring { keys: vec![Master::new()?] };
+        let keyring = Keyring::of(vec![Master::new()?]);
         let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(|mut file| {
             file.write_all(keyring.text().as_bytes())?;
             file.sync_all()
@@ -82,7 +84,7 @@ impl Keyring {
             .enumerate()
             .map(|(i, line)| Master::parse(line).ok_or_else(|| io::Error::other(format!("key {} is unusable", i + 1))))
             .collect::<io::Result<_>>()?;
-        if keys.is_empty() { Err(io::Error::other("it holds no key")) } else { Ok(Keyring { keys }) }
+        if keys.is_empty() { Err(io::Error::other("it holds no key")) } else { Ok(Keyring::of(keys)) }
     }
 
     /// Puts a new key in front, replaces the file in one step. The caller encrypts anew what is stored.
@@ -90,6 +92,7 @@ impl Keyring {
         let mut keyring = Keyring::open(path)?;
         keyring.keys.insert(0, Master::new()?);
         keyring.keys.truncate(KEPT);
+        let keyring = Keyring::of(keyring.keys);
         let new = path.with_extension("new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(keyring.text().as_bytes())?;
@@ -105,10 +108,14 @@ impl Keyring {
         self.keys.iter().map(|key| format!("{} {}\n", key.id, BASE64.encode(&key.key))).collect()
     }
 
-    /// Keys of IDE tokens, newest first.
-    pub fn signing_keys(&self) -> Vec<SigningKey> {
+    fn of(keys: Vec<Master>) -> Keyring {
         let one = |master: &Master| SigningKey { id: master.id.clone(), key: master.derive(b"ide token") };
-        self.keys.iter().map(one).collect()
+        Keyring { signing: keys.iter().map(one).collect(), keys }
+    }
+
+    /// Keys of IDE tokens, newest first.
+    pub fn signing_keys(&self) -> &[SigningKey] {
+        &self.signing
     }
 
     /// A seal on `text` that nobody makes or moves to another text who has not this file.

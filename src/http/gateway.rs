@@ -23,6 +23,7 @@ mod session;
 mod status;
 pub mod tunnel;
 pub mod upstream;
+mod welcome;
 
 pub use routes::{ROUTES, Route};
 

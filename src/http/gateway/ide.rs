@@ -71,7 +71,7 @@ impl IdeDoors {
 
 struct Entered {
     doorkeeper: Doorkeeper,
-    pass: IdePass,
+    pass: Arc<IdePass>,
 }
 
 impl Pass for Entered {
