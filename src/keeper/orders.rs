@@ -44,8 +44,10 @@ pub fn obey(keeper: &mut Keeper, order: Order) {
     }
 }
 
+/// A run that lives is only told of by who holds it: nobody would hear of its end from anyone else.
 fn introduce(keeper: &mut Keeper) -> Result<(), Refusal> {
-    let record = keeper.run.as_ref().map(|r| r.record).or(keeper.last).unwrap_or_default();
+    let ended = keeper.last.filter(|last| last.progress != Progress::Launched);
+    let record = keeper.run.as_ref().map(|run| run.record).or(ended).unwrap_or_default();
     keeper.report(&Report::Hello {
         version: VERSION,
         build: env!("CARGO_PKG_VERSION").into(),

@@ -98,7 +98,8 @@ pub enum Order {
 /// Keeper → agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// First frame after `Order::Hello`: who the keeper is, and the run it holds or held last.
+    /// First frame after `Order::Hello`: who the keeper is, and the run it holds or the last one that ended. An empty
+    /// record if there is neither, also where a lost keeper left a run that was not given to this one.
     Hello {
         version: u16,
         build: String,

@@ -32,7 +32,7 @@ async fn it_answers_its_protocol_takes_commands_and_ends_in_order() {
 async fn a_map_that_is_missing_is_named_and_not_tried_again() {
     let (sandbox, port) = (Sandbox::new(), free_port());
     server_file(&sandbox, "ddnet", "server.cfg", "sv_map nosuch\n");
-    let agent = agent_with_backoff(&sandbox, "2s");
+    let agent = agent_with_backoff(&sandbox, "60s");
     agent.configure(&config("ddnet", port)).await;
     let failed = agent.until_state("error", PATIENCE).await;
     assert_eq!(failed["crashCount"], 1, "{failed:#}");

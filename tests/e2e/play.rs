@@ -1,4 +1,5 @@
 //! What tests of all games share: ports, an agent that restarts at once, crash reports, the console, the account.
+pub use crate::it::support::free_port;
 use crate::it::support::{Agent, Sandbox, eventually};
 use nix::{
     sys::signal::{Signal, kill},
@@ -7,16 +8,14 @@ use nix::{
 use serde_json::{Value, json};
 use std::{
     fs,
-    hash::{BuildHasher, Hasher, RandomState},
-    net::{Ipv4Addr, TcpListener, UdpSocket},
+    net::Ipv4Addr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 /// For everything that takes a moment on a quiet machine: others may use it too.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// An agent that restarts a crashed game after `backoff`, as often as a test lets it crash.
 pub fn agent_with_backoff(sandbox: &Sandbox, backoff: &str) -> Agent {
@@ -29,20 +28,6 @@ pub fn agent_with_backoff(sandbox: &Sandbox, backoff: &str) -> Agent {
 /// A `/config` body with one port of its own.
 pub fn config(game: &str, port: u16) -> Value {
     json!({"vmid": 5072, "game": game, "ports": [port]})
-}
-
-/// A port that nobody uses for TCP or UDP, and whose neighbour is free as well (some consoles are there). Never one that
-/// the kernel gives to whoever asks for any port: between now and its use somebody would get it.
-pub fn free_port() -> u16 {
-    let unused = |port: u16| {
-        let at = (Ipv4Addr::UNSPECIFIED, port);
-        Some((TcpListener::bind(at).ok()?, UdpSocket::bind(at).ok()?))
-    };
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let first = || RandomState::new().build_hasher().finish() % 9000;
-    let _set_by_another = NEXT.compare_exchange(0, first(), Ordering::Relaxed, Ordering::Relaxed);
-    let mut pairs = (0..9000).map(|_| 10_000 + 2 * (NEXT.fetch_add(1, Ordering::Relaxed) % 9000) as u16);
-    pairs.find(|port| unused(*port).and(unused(port + 1)).is_some()).expect("there are two free ports")
 }
 
 /// A file in the server root of `game` (as `game/variant/world`), before any agent made it. Folders are open to

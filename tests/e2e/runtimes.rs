@@ -1,7 +1,7 @@
 //! Real archives of real runtimes, from two web servers onto the disk: with and without a top folder, as upstream ships
 //! them, and each runs afterwards.
 use crate::{
-    it::support::{Agent, Artifacts, Sandbox, eventually},
+    it::support::{Agent, Artifacts, Sandbox, eventually, free_port},
     parts::runtime,
 };
 use serde_json::{Value, json};
@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 use std::{
     fs,
     io::Write,
-    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -96,8 +95,7 @@ struct Nginx {
 
 impl Nginx {
     fn serve(root: &Path) -> Nginx {
-        // Somebody else may take the port between these two lines; then nginx says so and the test fails.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let prefix = root.join("nginx");
         fs::create_dir(&prefix).unwrap();
         let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]

@@ -33,7 +33,7 @@ async fn it_takes_commands_by_econ_and_ends_in_order() {
 async fn a_map_that_is_missing_is_named() {
     let (sandbox, port) = (Sandbox::new(), free_port());
     server_file(&sandbox, "teeworlds", "autoexec.cfg", "sv_map nosuch\n");
-    let agent = agent_with_backoff(&sandbox, "2s");
+    let agent = agent_with_backoff(&sandbox, "60s");
     agent.configure(&config("teeworlds", port)).await;
     agent.until_state("error", PATIENCE).await;
     let missing = Verdict {

@@ -9,21 +9,20 @@ mod restarts;
 mod stops;
 mod viewers;
 
-use crate::support::{Agent, Sandbox};
+use crate::support::{Agent, Sandbox, free_port};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 /// Longer than anything here takes on a busy machine; nothing waits this long when all is well.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(120);
 
 /// For what is meant to take some seconds.
-const LATER: Duration = Duration::from_secs(40);
+const LATER: Duration = Duration::from_secs(240);
 
 /// An agent that probes often, so that a test needs not wait for it. `flags` come last and win.
 fn quick(sandbox: &Sandbox, flags: &[&str]) -> Agent {
@@ -48,11 +47,6 @@ fn with(body: &Value, fields: Value) -> Value {
         body[name] = value.clone();
     }
     body
-}
-
-/// A port nobody listens on at the moment.
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// The flags of a fake game that speaks `protocol` on `port`.

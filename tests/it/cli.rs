@@ -16,7 +16,7 @@ pub use terminal::Terminal;
 use std::{process::Output, time::Duration};
 use tokio::process::Command;
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// `zlh` with the played agent's address and token, nothing of ours in the environment.
 pub fn zlh(agent: &Script, words: &[&str]) -> Command {

@@ -1,7 +1,9 @@
 //! Real programs that fail for real, and what the engine says about them. Needs java, node and python3.
+use crate::support::install;
+use nix::time::{ClockId, clock_gettime};
 use std::{
     io::Read,
-    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
+    os::unix::process::ExitStatusExt,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, SystemTime},
@@ -240,7 +242,9 @@ fn a_start_script_fails() {
     for entry in std::fs::read_dir(dir.path()).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|e| e == "sh") {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let text = path.with_extension("text");
+            std::fs::rename(&path, &text).unwrap();
+            install(&text, &path);
         }
     }
     for (command, class, code) in [
@@ -262,13 +266,19 @@ fn a_start_script_fails() {
     }
 }
 
+/// What this thread has had of a processor, whoever else wants it.
+fn worked() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
+}
+
 #[test]
 fn a_verdict_is_quick() {
     let dir =
         dir_with(&[("noise.py", "for i in range(200000): print('[12:00:00 INFO]: line', i)\nimport economy_api\n")]);
     let died = run(dir.path(), "python3 noise.py");
-    let begun = std::time::Instant::now();
+    let begun = worked();
     let verdict = judge(&died, &["python", "minecraft"]);
     assert_eq!(verdict.code, "python.module");
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    let took = worked() - begun;
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }

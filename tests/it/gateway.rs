@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 const PASSWORD: &str = "correct horse battery";
 const AGENT_TOKEN: &str = "an-agents-token-of-this-test";
 
@@ -115,7 +115,7 @@ async fn a_game_is_provisioned_started_watched_and_stopped_through_the_gateway()
     assert_eq!(gateway.status(Method::POST, "/api/servers/5100/game/start", &token).await, 200, "already up");
     let log = gateway.request(Method::GET, "/api/servers/5100/console/log?from=0", &token).send().await.unwrap();
     assert!(log.headers().contains_key("log-end") && log.text().await.unwrap().contains("Done"));
-    assert_eq!(gateway.status(Method::POST, "/api/servers/5100/stop?wait=30s", &token).await, 204);
+    assert_eq!(gateway.status(Method::POST, "/api/servers/5100/stop?wait=120s", &token).await, 204);
     assert_eq!(gateway.status(Method::GET, "/api/servers/5100/ready", &token).await, 503, "the agent's own answer");
     agent.finish().await;
     assert_eq!(gateway.status(Method::POST, "/api/servers/5100/start", &token).await, 502);

@@ -35,7 +35,7 @@ mod pace;
 const OBEDIENT: &str = r#"echo ready; while read -r cmd arg; do case "$cmd" in
     say) echo "$arg";; exit) exit "$arg";; count) seq "$arg";; esac; done"#;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One machine with one workload on it. Agents come and go; the end takes everything away.
 struct Bench {

@@ -5,7 +5,7 @@ mod console;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod faults;
-mod harness;
+pub mod harness;
 mod init;
 mod launching;
 mod trees;

@@ -39,8 +39,8 @@ const LOCKED_OUT: i32 = 75;
 const POLL: Duration = Duration::from_millis(5);
 
 impl Core {
-    /// Connects to the keeper that lives here and takes up what it holds. `false`: none lives.
-    pub(super) async fn connect(self: &Arc<Self>) -> Result<bool, KeepingError> {
+    /// Connects to the keeper that lives here and takes up what it holds, which is returned. `None`: none lives.
+    pub(super) async fn connect(self: &Arc<Self>) -> Result<Option<RunRecord>, KeepingError> {
         let until = Instant::now() + LISTEN_TIMEOUT;
         loop {
             let socket = self.folder.connect().map_err(|e| KeepingError::Link(e.to_string()))?;
@@ -49,13 +49,13 @@ impl Core {
                 (Some(socket), keeper) => {
                     let process = keeper.and_then(|who| PidFd::open(&who).ok().flatten());
                     match self.take_up(socket, process).await {
-                        Ok(_) => return Ok(true),
+                        Ok((_, record)) => return Ok(Some(record)),
                         Err(e) if Instant::now() > until => return Err(e),
                         // On its way out; or killed right after a launch, when its child still had the socket open.
                         Err(_) => sleep(POLL).await,
                     }
                 }
-                (None, None) => return Ok(false),
+                (None, None) => return Ok(None),
                 (None, Some(who)) if Instant::now() > until => {
                     return Err(KeepingError::Link(format!("process {} lives but does not listen", who.pid)));
                 }
@@ -65,18 +65,21 @@ impl Core {
     }
 
     /// Makes a connection the current one: from here on its reports are heard.
-    async fn take_up(self: &Arc<Self>, socket: OwnedFd, process: Option<PidFd>) -> Result<Arc<Link>, KeepingError> {
+    async fn take_up(
+        self: &Arc<Self>,
+        socket: OwnedFd,
+        process: Option<PidFd>,
+    ) -> Result<(Arc<Link>, RunRecord), KeepingError> {
         let (link, reports, who) = Reports::open(socket, process, &self.plan.build).await?;
         tracing::debug!(workload = self.plan.name, keeper = who.pid, build = link.build, "connected to keeper");
         self.log.reopen();
         self.set_link(Some(link.clone()));
-        if let Some(record) = RunRecord::decode(&who.record) {
-            self.reconcile(record);
-        }
+        let record = RunRecord::decode(&who.record).unwrap_or_default();
+        self.reconcile(record);
         let listener = tokio::spawn(self.clone().listen(link.clone(), reports));
         self.set_listener(Some(listener.abort_handle()));
         self.log.ring();
-        Ok(link)
+        Ok((link, record))
     }
 
     /// What the keeper holds against what we believe.
@@ -145,7 +148,7 @@ impl Core {
             failpoint::reach("agent.after_keeper_spawn");
             let watched = process.as_ref().and_then(|p| p.try_clone().ok());
             let error = match self.take_up(socket, process).await {
-                Ok(link) => return Ok(link),
+                Ok((link, _)) => return Ok(link),
                 Err(e) => e,
             };
             // A keeper killed in the middle of a launch leaves its lock to its child for a moment.

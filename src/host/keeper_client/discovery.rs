@@ -17,14 +17,18 @@ impl Core {
         self.held().sink = Some(sink);
         failpoint::reach("agent.before_attach");
         // Connected already: whoever asks is reborn, we are not.
-        if self.link().is_some() || self.connect().await? {
+        if self.link().is_some() || self.connect().await?.is_some() {
             failpoint::reach("agent.after_attach");
-            return Ok(self.held().discovery());
+            let held = self.held().discovery();
+            if held != Discovery::Nothing {
+                return Ok(held);
+            }
+            // It may have been started to take a run over, by an agent that died before it could hand the run to it.
         }
         self.without_keeper().await
     }
 
-    /// The state file is all that is left of the keeper.
+    /// The state file is all that is left of who kept the last run.
     async fn without_keeper(self: &Arc<Self>) -> Result<Discovery, KeepingError> {
         let Some(state) = self.log.state() else { return Ok(Discovery::Nothing) };
         let Some(record) = state.newest_record() else { return Ok(Discovery::Nothing) };

@@ -23,6 +23,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// A program whose terminal hung up may be saving its world.
 const HANG_UP_GRACE: Duration = Duration::from_secs(10);
+/// How long a new keeper is tried for: its game runs on, but stalls once its terminal is full.
+const RESCUE_WITHIN: Duration = Duration::from_secs(10);
+const RESCUE_PAUSE: Duration = Duration::from_millis(100);
 /// A parent that is not us (init) reaps within this time, and then the kernel tells the status.
 const REAP_GRACE: Duration = Duration::from_millis(300);
 
@@ -43,8 +46,11 @@ impl Core {
         self.held().forget_inputs();
         self.settle_launch();
         let Some(live) = self.held().live.clone() else { return };
-        let still_kept = self.connect().await;
-        if !matches!(still_kept, Ok(true)) {
+        let run = live.alive.run;
+        let holds = |record: RunRecord| record.progress == Progress::Launched && record.run == run.0;
+        let kept = self.connect().await.is_ok_and(|keeper| keeper.is_some_and(holds));
+        // That it has ended may have been the first thing the other keeper said.
+        if !kept && self.held().live(run).is_some() {
             self.rescue(live).await;
         }
     }
@@ -66,7 +72,7 @@ impl Core {
     async fn rescue(self: &Arc<Self>, live: Live) {
         let run = live.alive.run;
         failpoint::reach("agent.before_rescue");
-        match self.give_to_new_keeper(&live).await {
+        match self.give_away(&live).await {
             Ok(()) => {
                 failpoint::reach("agent.after_rescue");
                 let detail = "the keeper died; a new one has taken the run over".to_owned();
@@ -95,6 +101,21 @@ impl Core {
         self.finish(exit, killed);
     }
 
+    /// What a keeper needs may be lacking for a moment, the program it is started from too, in the middle of an upgrade.
+    async fn give_away(self: &Arc<Self>, live: &Live) -> Result<(), KeepingError> {
+        let until = Instant::now() + RESCUE_WITHIN;
+        loop {
+            match self.give_to_new_keeper(live).await {
+                Err(why @ (KeepingError::Spawn(_) | KeepingError::Link(_))) if Instant::now() < until => {
+                    tracing::warn!(workload = self.plan.name, %why, "no new keeper yet; its run waits for one");
+                    self.set_link(None);
+                    sleep(RESCUE_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
     async fn give_to_new_keeper(self: &Arc<Self>, live: &Live) -> Result<(), KeepingError> {
         let (Some(master), Some(handle)) = (&live.master, &live.handle) else {
             return Err(KeepingError::Environment("its terminal was not at hand".into()));
@@ -102,7 +123,10 @@ impl Core {
         if !live.identity.lives() {
             return Err(KeepingError::NotAlive(live.alive.run));
         }
-        let link = self.spawn_keeper().await?;
+        let link = match self.link() {
+            Some(idle) => idle,
+            None => self.spawn_keeper().await?,
+        };
         let order =
             Order::Adopt { run: live.alive.run.0, pid: live.identity.pid, start_ticks: live.identity.start_ticks };
         link.send_with(&order, &[master.as_raw_fd(), handle.as_fd().as_raw_fd()])

@@ -46,7 +46,7 @@ async fn each_end_of_a_running_server_is_told_as_what_it_was() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_cannot_start_is_not_tried_for_ever() {
     let squid = Squid::install();
-    let agent = agent_with_backoff(&squid.sandbox, "2s");
+    let agent = agent_with_backoff(&squid.sandbox, "15s");
     let missing = Verdict {
         exit: 1,
         classification: "missing_dependency",

@@ -78,7 +78,7 @@ async fn a_crash_throws_players_out_and_the_restart_lets_them_in_again() {
 async fn a_server_that_hears_no_stop_is_forced_and_one_that_hangs_is_noticed() {
     let squid = Squid::install();
     squid.plug(&["crash.js"]);
-    let set = ["--set", "hang.interval=200ms", "--set", "hang.after=1s", "--set", "ready.timeout=500ms"];
+    let set = ["--set", "hang.interval=200ms", "--set", "hang.after=5s", "--set", "ready.timeout=3s"];
     let agent = squid.sandbox.agent(&set);
     let mut body = squid.config();
     body["stop"] = json!([{"stdin": "stop", "wait": "1s"}, {"signal": "SIGTERM", "wait": "1s"}]);
@@ -98,7 +98,7 @@ async fn a_server_that_hears_no_stop_is_forced_and_one_that_hangs_is_noticed() {
 async fn a_hang_is_ended_and_restarted_where_that_is_wanted() {
     let squid = Squid::install();
     squid.plug(&["crash.js"]);
-    let set = ["hang.interval=200ms", "hang.after=1s", "ready.timeout=500ms", "hang.restart=true"];
+    let set = ["hang.interval=200ms", "hang.after=5s", "ready.timeout=3s", "hang.restart=true"];
     let flags: Vec<&str> = set.iter().flat_map(|s| ["--set", s]).chain(["--set", "restart.backoff=100ms"]).collect();
     let agent = squid.sandbox.agent(&flags);
     let mut body = squid.config();

@@ -1,6 +1,6 @@
 //! The client commands against a real agent.
 use super::{SOON, quick, run};
-use crate::support::{Agent, Sandbox, eventually, eventually_now};
+use crate::support::{Agent, Sandbox, eventually, eventually_now, free_port};
 use serde_json::Value;
 use std::{
     fs::{self, File},
@@ -72,7 +72,8 @@ async fn a_day_with_a_server() {
 #[tokio::test]
 async fn logs_follow_across_an_agent_restart() {
     let sandbox = Sandbox::new();
-    let agent = quick(&sandbox, &[]);
+    let address = format!("127.0.0.1:{}", free_port());
+    let agent = quick(&sandbox, &["--listen", &address]);
     run(&agent, &sandbox.fake_game_config(&[])).await;
     let path = sandbox.root().join("followed");
     let mut follow = zlh(&agent, &["logs", "-f"]);
@@ -82,7 +83,6 @@ async fn logs_follow_across_an_agent_restart() {
     };
     super::command(&agent, "say before").await;
     followed("[Server] before").await;
-    let address = agent.address().to_owned();
     agent.kill_9();
     let agent = quick(&sandbox, &["--listen", &address]);
     agent.until_state("running", SOON).await;

@@ -34,7 +34,7 @@ async fn every_kind_of_readiness_is_reached() {
         assert_eq!(status["readyError"], "");
         assert_eq!(status["provisioningComplete"], true);
         assert_eq!(agent.get("/ready").await.status, 200, "{kind}");
-        assert_eq!(agent.post("/stop?wait=20s").await.status, 204, "{kind}");
+        assert_eq!(agent.post("/stop?wait=120s").await.status, 204, "{kind}");
     }
     agent.finish().await;
 }
@@ -136,7 +136,7 @@ async fn a_bad_field_is_named_and_nothing_changes_on_disk() {
     let agent = quick(&sandbox, &[]);
     let body = sandbox.fake_game_config(&[]);
     run(&agent, &body).await;
-    assert_eq!(agent.post("/stop?wait=20s").await.status, 204);
+    assert_eq!(agent.post("/stop?wait=120s").await.status, 204);
     let state = sandbox.root().join("opt/zlh-agent/state");
     let before = settled(&state).await;
     let config = agent.status().await["config"].clone();
@@ -186,7 +186,7 @@ async fn settled(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         if now != last {
             (last, since) = (now, Instant::now());
         }
-        (since.elapsed() > Duration::from_millis(500)).then(|| last.clone())
+        (since.elapsed() > Duration::from_secs(3)).then(|| last.clone())
     })
     .await
 }

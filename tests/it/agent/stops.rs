@@ -24,7 +24,7 @@ async fn stopped_without_a_trace(flags: &[&str], processes: usize) {
     let (body, mark) = marked(&sandbox, flags, ladder());
     run(&agent, &body).await;
     assert_eq!(strays(&mark).len(), processes, "{flags:?}: {:?}", strays(&mark));
-    let stop = agent.post("/stop?wait=20s").await;
+    let stop = agent.post("/stop?wait=120s").await;
     assert_eq!(stop.status, 204, "{flags:?}: {stop:?}");
     assert_eq!(strays(&mark), [], "{flags:?}");
     let status = agent.status().await;
@@ -65,7 +65,7 @@ async fn one_that_is_frozen() {
     let pid = run(&agent, &body).await["pid"].as_i64().unwrap() as i32;
     assert!(strays(&mark).iter().any(|s| s.pid == pid), "the pid in the status is the game's");
     kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap(); // our own game, looked at just now
-    assert_eq!(agent.post("/stop?wait=20s").await.status, 204);
+    assert_eq!(agent.post("/stop?wait=120s").await.status, 204);
     assert_eq!(strays(&mark), []);
     assert_eq!(agent.until_state("idle", SOON).await["crashCount"], 0);
     agent.finish().await;

@@ -139,7 +139,7 @@ fn a_publisher_that_is_killed_leaves_nothing_that_counts() {
     writer.write_all(&[1; 100_000]).unwrap();
     let incoming = shop.store().join(".zlh/incoming");
     let sizes = || fs::read_dir(&incoming).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum::<u64>();
-    eventually_now(Duration::from_secs(20), || (sizes() > 0).then_some(())).expect("the file comes in");
+    eventually_now(Duration::from_secs(60), || (sizes() > 0).then_some(())).expect("the file comes in");
     publisher.kill().unwrap();
     publisher.wait().unwrap();
     assert_eq!(shop.catalog(), before);

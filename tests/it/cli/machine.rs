@@ -1,6 +1,6 @@
 //! `zlh doctor` and `zlh config show`: what they find on this very machine.
 use super::{Script, err, out, run, zlh};
-use crate::support::eventually;
+use crate::support::{eventually, free_port};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -8,8 +8,7 @@ use tokio::net::TcpListener;
 async fn examine(agent: &Script, more: &[&str]) -> (Option<i32>, Vec<Value>) {
     let root = tempfile::tempdir().unwrap();
     let root = root.path().to_str().unwrap();
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let listen = format!("listen={free}");
+    let listen = format!("listen=127.0.0.1:{}", free_port());
     let words = [&["doctor", "--json", "--root", root, "--set", &listen], more].concat();
     let answer = run(agent, &words).await;
     let findings =
@@ -51,8 +50,8 @@ async fn a_held_port_and_a_dead_artifact_server_are_failures() {
         f.status["config"] = json!({"vmid": 1, "game": "custom", "command": ["/bin/cat"], "workdir": "x", "ports": [port],
                                     "memory_mb": 1_048_576});
     });
-    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let (code, findings) = examine(&agent, &["--set", &format!("artifacts_url=http://{dead}")]).await;
+    let dead = free_port();
+    let (code, findings) = examine(&agent, &["--set", &format!("artifacts_url=http://127.0.0.1:{dead}")]).await;
     assert_eq!(code, Some(1));
     let ports = finding(&findings, "ports");
     assert_eq!(ports["health"], "fail");

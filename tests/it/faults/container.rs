@@ -1,10 +1,11 @@
 //! The agent under our own init, as PID 1 of a PID namespace: what a container with nothing else in it does.
-use super::{Answer, Rig, rig::signal};
+use super::{
+    Answer, Rig,
+    rig::{PATIENCE, signal},
+};
 use crate::support::{Agent, eventually, eventually_now, install};
 use nix::sys::signal::Signal;
-use std::{fs, process::Command, time::Duration};
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use std::{fs, process::Command};
 
 /// Children of a process, as seen from here.
 fn children(parent: u32) -> Vec<i32> {

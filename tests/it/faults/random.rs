@@ -78,6 +78,9 @@ struct Model {
     rests: bool,
     /// Crashes since the last rest that count unless the game is told to end before anybody has noticed.
     fresh: u64,
+    /// The keeper was killed since the last rest. A run that it took along is ended by the agent, and like every run
+    /// that is being ended it does not count once somebody asks for another one.
+    unkept: bool,
 }
 
 impl Model {
@@ -96,7 +99,9 @@ impl Model {
 
     /// Start and configure: a game that runs, or is to run, is left alone.
     fn asked_up(&mut self) {
-        if !(self.rests && self.up) {
+        if self.unkept {
+            self.asked_to_end(true);
+        } else if !(self.rests && self.up) {
             (self.up, self.game, self.rests) = (true, None, false);
         }
     }
@@ -111,7 +116,7 @@ impl Model {
 /// One story; what was done is told as it happens, so that a failure can say it.
 async fn play(seed: u64, told: &mut Vec<String>) {
     let (mut dice, mut rig) = (Dice::new(seed), Rig::new());
-    let mut model = Model { up: false, crashes: 0..=0, game: None, rests: true, fresh: 0 };
+    let mut model = Model { up: false, crashes: 0..=0, game: None, rests: true, fresh: 0, unkept: false };
     assert!(rig.up("").await);
     for step in 0..STEPS {
         let act = if step == 0 { Act::Configure } else { ACTS[dice.roll(ACTS.len() as u64) as usize] };
@@ -123,8 +128,7 @@ async fn play(seed: u64, told: &mut Vec<String>) {
         }
     }
     rest(&mut rig, &mut model, told).await;
-    assert!(matches!(rig.ask("/kill", None).await, Answer::Taken(_)));
-    model.asked_to_end(false);
+    perform(Act::Kill, &mut rig, &mut model).await;
     rest(&mut rig, &mut model, told).await;
     assert!(rig.leave());
 }
@@ -134,7 +138,7 @@ async fn rest(rig: &mut Rig, model: &mut Model, told: &mut Vec<String>) {
     let status = rig.quiet(&what, |status| model.wants(status)).await.expect("the agent lives");
     let crashes = status["crashCount"].as_u64().unwrap();
     (model.crashes, model.game) = (crashes..=crashes, status["pid"].as_i64());
-    (model.rests, model.fresh) = (true, 0);
+    (model.rests, model.fresh, model.unkept) = (true, 0, false);
     told.push("at rest".into());
 }
 
@@ -143,22 +147,21 @@ async fn perform(act: Act, rig: &mut Rig, model: &mut Model) -> Answer {
     match act {
         Act::Rest => idle,
         Act::Configure => {
-            let answer = rig.ask("/config", Some(rig.config(&[]))).await;
             model.asked_up();
-            answer
+            let body = rig.config(&[]);
+            order(rig, "/config", Some(body)).await
         }
         Act::Start => {
-            let answer = rig.ask("/start", None).await;
             model.asked_up();
-            answer
+            order(rig, "/start", None).await
         }
         Act::Restart => {
             model.asked_to_end(true);
-            rig.ask("/restart", None).await
+            order(rig, "/restart", None).await
         }
         Act::Stop | Act::Kill => {
             model.asked_to_end(false);
-            rig.ask(if act == Act::Stop { "/stop" } else { "/kill" }, None).await
+            order(rig, if act == Act::Stop { "/stop" } else { "/kill" }, None).await
         }
         Act::Crash => crash(rig, model).await,
         Act::Shoot => {
@@ -172,6 +175,7 @@ async fn perform(act: Act, rig: &mut Rig, model: &mut Model) -> Answer {
             rig.lose_keeper();
             // The game survives unless its spare terminal was not yet with the agent.
             accident(model, 0);
+            model.unkept = true;
             idle
         }
         Act::KillAgent => {
@@ -185,6 +189,13 @@ async fn perform(act: Act, rig: &mut Rig, model: &mut Model) -> Answer {
             idle
         }
     }
+}
+
+/// There is always a configuration and a living agent, so nothing stands in the way of an order.
+async fn order(rig: &mut Rig, path: &str, body: Option<Value>) -> Answer {
+    let answer = rig.ask(path, body).await;
+    assert!(matches!(answer, Answer::Taken(_)), "{path}: {answer:?}");
+    answer
 }
 
 async fn crash(rig: &mut Rig, model: &mut Model) -> Answer {

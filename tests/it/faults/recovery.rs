@@ -59,7 +59,10 @@ impl Left {
             }
             Left::InBackoff => {
                 rig.say("crash exit 3").await;
-                rig.until("in backoff", |s| s["state"] == "crashed" && s["nextRestartAt"] != Value::Null).await;
+                // Whoever looks too late finds it restarted, which the next agent must make the same of.
+                let again = |s: &Value| s["state"] == "running" && s["crashCount"] == 1;
+                let waits = |s: &Value| s["state"] == "crashed" && s["nextRestartAt"] != Value::Null;
+                rig.until("in backoff", |s| waits(s) || again(s)).await;
                 rig.kill_agent();
             }
             Left::OrderedToStart => {

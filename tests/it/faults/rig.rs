@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::{fs, path::PathBuf, time::Duration};
 
 /// Nothing here takes longer, even on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Everything that takes seconds in production takes milliseconds here; no crash is one too many.
 const FAST: &[&str] = &[

@@ -61,6 +61,60 @@ async fn a_run_whose_terminal_is_lost_ends_and_its_status_is_known() {
     assert_eq!(agent.exit(2).await.status, ExitStatus::Code(3));
 }
 
+/// A shell script in the place of the program: it fails the first time a keeper is started after `armed` was made.
+fn fails_once(bench: &Bench) -> (Plan, PathBuf) {
+    let [text, binary, armed] = ["text", "zlh", "armed"].map(|name| bench.root.path().join(name));
+    let once = format!("rmdir {} 2>/dev/null && exit 1", armed.display());
+    std::fs::write(&text, format!("#!/bin/sh\n{once}\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_zlh"))).unwrap();
+    crate::support::install(&text, &binary);
+    (Plan { binary, ..bench.plan() }, armed)
+}
+
+#[tokio::test]
+async fn a_keeper_that_cannot_be_started_at_once_is_tried_again() {
+    let bench = Bench::new();
+    let (plan, armed) = fails_once(&bench);
+    let mut agent = bench.agent_of(plan);
+    let alive = agent.launch(1, &bench.spec(OBEDIENT)).await.unwrap();
+    agent.see(0, "ready\n").await;
+    spare_at_hand(&alive).await;
+    std::fs::create_dir(&armed).unwrap();
+    end(&bench.keeper());
+    assert!(matches!(agent.event().await, KeeperEvent::KeeperLost { recovered: true, .. }));
+    assert!(!armed.exists(), "it did fail");
+    agent.type_line(1, "say still-here").await;
+    agent.see(0, "still-here\n").await;
+    agent.type_line(1, "exit 0").await;
+    agent.exit(1).await;
+}
+
+/// Its agent was killed right after it had started the keeper, and before it could give the run to it.
+#[tokio::test]
+async fn a_keeper_that_was_never_given_the_run_does_not_pass_for_its_keeper() {
+    let bench = Bench::new();
+    let agent = bench.agent();
+    let alive = agent.launch(1, &bench.spec("trap '' HUP; echo deaf; while :; do sleep 0.01; done")).await.unwrap();
+    agent.see(0, "deaf\n").await;
+    let who = Identity::of(alive.pid).unwrap().unwrap();
+    drop(agent);
+    end(&bench.keeper());
+    let folder = bench.state_path().parent().unwrap().to_owned();
+    let (_, mut giver) = crate::keeper::harness::spawn(&folder, &[]);
+    giver.hello();
+    let keeper = bench.keeper();
+    let mut agent = bench.agent();
+    let Discovery::Ended(exit) = agent.discover().await else { panic!("nobody would hear of its end") };
+    assert_eq!(exit.run, RunId(1));
+    assert!(!who.lives());
+    assert!(matches!(agent.event().await, KeeperEvent::KeeperLost { recovered: false, .. }));
+    agent.launch(2, &bench.spec("exit 3")).await.unwrap();
+    assert_eq!(agent.exit(2).await.status, ExitStatus::Code(3));
+    agent.tree_empty(2).await;
+    assert_eq!(bench.keeper(), keeper, "it is good for the next run");
+    agent.client.retire().await;
+    assert!(!keeper.lives());
+}
+
 #[tokio::test]
 async fn keeper_and_agent_killed_together_leave_nothing_alive() {
     let bench = Bench::new();

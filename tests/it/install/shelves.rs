@@ -84,7 +84,7 @@ fn what_is_active_or_in_use_is_not_removed() {
     let tree = place.things().join("2.0");
     let running = Process::start(Command::new(tree.join("bin/sleep")).arg("600"));
     let pid = running.0.id() as i32;
-    eventually_now(Duration::from_secs(5), || (!shelf.users("2.0").unwrap().seen.is_empty()).then_some(())).unwrap();
+    eventually_now(Duration::from_secs(60), || (!shelf.users("2.0").unwrap().seen.is_empty()).then_some(())).unwrap();
     let error = shelf.remove("2.0", false).unwrap_err();
     assert!(error.to_string().contains(&format!("in use by sleep ({pid})")), "{error}");
     assert!(tree.join("data").exists());
@@ -107,7 +107,7 @@ fn every_way_of_using_a_tree_is_seen() {
     let ways = [(&mapping, How::Maps, "data"), (&standing, How::StandsIn, "bin"), (&holding, How::HoldsOpen, "data")];
     for (process, how, name) in ways {
         let pid = process.0.id() as i32;
-        let seen = eventually_now(Duration::from_secs(10), || {
+        let seen = eventually_now(Duration::from_secs(60), || {
             let users = users_of(&tree).unwrap();
             users.seen.into_iter().find(|user| user.pid == pid && user.how == how)
         });
@@ -143,7 +143,7 @@ fn a_first_run_that_hangs_is_ended_with_all_that_it_started() {
     let hung = try_out("sleep 601 & echo started; wait", Duration::from_millis(500)).unwrap_err();
     assert!(hung.to_string().contains("did not end within 500ms"), "{hung}");
     assert_eq!(hung.output, "started");
-    let gone = eventually_now(Duration::from_secs(5), || {
+    let gone = eventually_now(Duration::from_secs(60), || {
         let pids = fs::read_dir("/proc").unwrap().filter_map(|e| fs::read(e.unwrap().path().join("cmdline")).ok());
         (!pids.into_iter().any(|line| line == b"sleep\x00601\x00")).then_some(())
     });

@@ -201,14 +201,14 @@ fn a_wrong_hash_installs_nothing_and_spoils_nothing() {
 #[test]
 fn a_server_that_stalls_is_left() {
     let mut place = Place::new();
-    place.install.stall = Duration::from_millis(150);
+    place.install.stall = Duration::from_secs(1);
     place.install.backoff = vec![];
     let (result, _web) = attempt(&place, &archive(9), true, |ask, out, bytes| {
         head(ask, out, bytes.len(), "\"v1\"")?;
         out.write_all(&bytes[..100_000])?;
         out.flush()?;
         // Until the client hangs up.
-        crate::support::eventually_now(Duration::from_secs(20), || out.write_all(b"").and_then(|()| out.flush()).err());
+        crate::support::eventually_now(Duration::from_secs(60), || out.write_all(b"").and_then(|()| out.flush()).err());
         Ok(())
     });
     refused(&place, result, &["fetching", "no byte came for", "install.stall"]);
@@ -315,12 +315,12 @@ fn a_cancelled_install_ends_soon_and_leaves_only_its_beginning() {
         head(ask, out, 10_000_000, "\"v1\"")?;
         out.write_all(&archive(15)[..500_000])?;
         out.flush()?;
-        crate::support::eventually_now(Duration::from_secs(20), || out.write_all(b"").and_then(|()| out.flush()).err());
+        crate::support::eventually_now(Duration::from_secs(60), || out.write_all(b"").and_then(|()| out.flush()).err());
         Ok(())
     });
     let (of, base) = (Arc::clone(&place), web.url.clone());
     let work = thread::spawn(move || of.install(&base, "a.tar.gz", None));
-    let came = crate::support::eventually_now(Duration::from_secs(20), || (!web.asked().is_empty()).then_some(()));
+    let came = crate::support::eventually_now(Duration::from_secs(60), || (!web.asked().is_empty()).then_some(()));
     came.expect("the server is asked");
     place.cancel.cancel();
     assert!(matches!(work.join().unwrap(), Err(InstallError::Cancelled)));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
 /// Far more than any install here takes on a slow machine.
-pub const WITHIN: Duration = Duration::from_secs(60);
+pub const WITHIN: Duration = Duration::from_secs(180);
 
 pub struct Rig {
     pub artifacts: Artifacts,
@@ -58,8 +58,8 @@ impl Rig {
     /// Quick about faults that pass: a test has no minute for each.
     pub fn flags(&self, more: &[&str]) -> Vec<String> {
         let url = self.artifacts.url();
-        let usual = ["--artifacts-url", &url, "--set", "install.backoff=10ms,20ms", "--set", "install.stall=500ms"];
-        let quick = ["--set", "install.connect_timeout=2s", "--set", "install.tries=1000"];
+        let usual = ["--artifacts-url", &url, "--set", "install.backoff=10ms,20ms", "--set", "install.stall=4s"];
+        let quick = ["--set", "install.connect_timeout=20s", "--set", "install.tries=1000"];
         usual.iter().chain(&quick).chain(more).map(|word| (*word).to_owned()).collect()
     }
 

@@ -23,7 +23,7 @@ use zlh::keeper::{
 };
 
 /// Nothing here takes longer, even on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One connection to a keeper.
 pub struct Link {

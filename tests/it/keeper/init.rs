@@ -1,7 +1,7 @@
 //! The init: real PID 1 of a namespace, with an agent whose deeds the test decides.
 use super::harness::{eventually, send, status_field};
+use crate::support::install;
 use std::{
-    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command},
 };
@@ -10,10 +10,10 @@ use std::{
 /// starts what lies at that path now.
 fn init_with(home: &Path, agent: &str) -> Child {
     let installed = home.join("zlh");
-    std::fs::copy(env!("CARGO_BIN_EXE_zlh"), &installed).unwrap();
-    let fake = home.join("fake");
-    std::fs::write(&fake, format!("#!/bin/sh\ncd '{}'\n{agent}", home.display())).unwrap();
-    std::fs::set_permissions(&fake, PermissionsExt::from_mode(0o755)).unwrap();
+    install(Path::new(env!("CARGO_BIN_EXE_zlh")), &installed);
+    let [text, fake] = ["text", "fake"].map(|name| home.join(name));
+    std::fs::write(&text, format!("#!/bin/sh\ncd '{}'\n{agent}", home.display())).unwrap();
+    install(&text, &fake);
     let swap = format!("exec 9<'{0}/zlh'; mv '{0}/fake' '{0}/zlh'; exec /proc/self/fd/9 agent --flag", home.display());
     Command::new("unshare")
         .args(["--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", &swap])

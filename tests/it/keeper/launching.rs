@@ -1,6 +1,7 @@
 //! What a program finds when it starts, how its end is told, and what is said when it never ran.
 use super::harness::{Bench, eventually, status_field};
-use std::{os::unix::ffi::OsStrExt, os::unix::fs::PermissionsExt};
+use crate::support::install;
+use std::os::unix::ffi::OsStrExt;
 use zlh::keeper::{
     layout::Progress,
     protocol::{Identity, LaunchStep, Order, Report, Scope},
@@ -66,9 +67,9 @@ fn a_kernel_oom_kill_is_in_the_record() {
 #[test]
 fn a_launch_that_fails_says_at_which_step_and_leaves_a_record() {
     let mut bench = Bench::new();
-    let plain = bench.home.path().join("plain");
-    std::fs::write(&plain, "not a program").unwrap();
-    std::fs::set_permissions(&plain, PermissionsExt::from_mode(0o755)).unwrap();
+    let [text, plain] = ["text", "plain"].map(|name| bench.home.path().join(name));
+    std::fs::write(&text, "not a program").unwrap();
+    install(&text, &plain);
     let locked = bench.home.path().join("locked");
     std::fs::write(&locked, "#!/bin/sh").unwrap();
     let path = |p: &std::path::Path| p.as_os_str().as_bytes().to_vec();

@@ -17,8 +17,8 @@ use std::{
 };
 
 /// Builds are slow and machines are shared; a healthy agent takes a hundredth of this.
-const STARTS_WITHIN: Duration = Duration::from_secs(20);
-const ENDS_WITHIN: Duration = Duration::from_secs(30);
+const STARTS_WITHIN: Duration = Duration::from_secs(120);
+const ENDS_WITHIN: Duration = Duration::from_secs(120);
 
 /// Dropped without [`Agent::finish`], [`Agent::terminate`] or [`Agent::kill_9`] it is killed; the [`Sandbox`] then
 /// looks after what it left.
@@ -251,5 +251,5 @@ pub fn client() -> reqwest::Client {
     PROVIDER.call_once(|| {
         let _installed_before = rustls::crypto::ring::default_provider().install_default();
     });
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(180)).build().unwrap()
 }

@@ -38,7 +38,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 
 /// Kills every process of this marker until none is left; those that came and went while it did so are fine.
 pub fn end_all(marker: &str) {
-    super::eventually_now(std::time::Duration::from_secs(10), || {
+    super::eventually_now(std::time::Duration::from_secs(60), || {
         let left = strays(marker);
         left.iter().for_each(|s| kill(s.pid, marker));
         left.is_empty().then_some(())

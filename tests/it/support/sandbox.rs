@@ -26,7 +26,7 @@ impl Sandbox {
             fs::create_dir(folder.path().join(sub)).unwrap();
             fs::set_permissions(folder.path().join(sub), open.clone()).unwrap();
         }
-        Sandbox { folder, quiet_within: Duration::from_secs(10) }
+        Sandbox { folder, quiet_within: Duration::from_secs(60) }
     }
 
     /// What `--root` is.
@@ -63,7 +63,7 @@ impl Sandbox {
             "vmid": 5100, "game": "custom", "command": command, "workdir": "fake", "memory_mb": 256,
             "env": {"ZLH_TEST_ID": self.marker()},
             "stop": [{"stdin": "stop", "wait": "5s"}, {"signal": "SIGTERM", "wait": "5s"}],
-            "ready": {"kind": "log", "pattern": "Done \\(", "within": "10s"},
+            "ready": {"kind": "log", "pattern": "Done \\(", "within": "120s"},
         })
     }
 
