@@ -118,10 +118,12 @@ impl Head {
         if line.first().is_some_and(u8::is_ascii_whitespace) {
             return false; // a folded line: for some the next field, for others more of the last
         }
-        let Some(colon) = line.iter().position(|b| *b == b':') else { return false };
+        // Of a line in pieces no more is known, so no more is looked at.
+        let (is_long, line) = (line.len() >= KEPT, &line[..line.len().min(KEPT)]);
+        let Some(colon) = line.iter().position(|b| *b == b':') else { return is_long };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         let frames = |field: &str| name.eq_ignore_ascii_case(field.as_bytes());
-        if line.len() >= KEPT && (frames("content-length") || frames("transfer-encoding")) {
+        if is_long && (frames("content-length") || frames("transfer-encoding")) {
             return false;
         }
         if frames("content-length") {
