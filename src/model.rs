@@ -14,6 +14,7 @@ pub mod glob;
 pub mod ids;
 pub mod install;
 pub mod machine;
+pub mod network;
 pub mod operation;
 pub mod phase;
 pub mod plain_text;

@@ -25,8 +25,7 @@ DEB = {  # command: package
     "supervisord": "supervisor", "runsv": "runit", "s6-supervise": "s6", "monit": "monit", "conmon": "conmon",
     "nginx": "nginx-light", "wrk": "wrk", "websocketd": "websocketd", "tmux": "tmux", "go": "golang-go", "gcc": "gcc",
     "script": "bsdutils", "curl": "curl", "time": "time", "bsdtar": "libarchive-tools", "pigz": "pigz", "igzip": "isal",
-    "mkfs.ext4": "e2fsprogs",
-    "script": "bsdutils", "curl": "curl", "redis-server": "redis-server",
+    "mkfs.ext4": "e2fsprogs", "redis-server": "redis-server", "haproxy": "haproxy", "caddy": "caddy",
 }
 GO_LIBS = ["golang-github-gorilla-websocket-dev", "golang-github-creack-pty-dev"]
 NPM = "pm2@7 express@5 ws@8 node-pty@1 http-proxy-middleware@3"

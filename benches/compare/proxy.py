@@ -16,8 +16,9 @@ import ours, re, urllib.error, urllib.request
 
 WHAT = sys.argv[1] if len(sys.argv) > 1 else "all"
 REPS, SECS = (1, 1) if QUICK else (3, 2)
-need("nginx", "wrk", "curl")
+need("nginx", "haproxy", "caddy", "wrk", "curl")
 need_refkit(), need_npm()
+GO = need_gopeer()
 W = DIR / "proxy"
 shutil.rmtree(W, ignore_errors=True)
 W.mkdir()
@@ -42,6 +43,20 @@ def nginx(port, keep):
                  f"  server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ proxy_pass http://u; {ka} }}\n"
                  f"    location /ws {{ proxy_pass http://127.0.0.1:{WS}; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; proxy_read_timeout 300s; }} }} }}\n")
     return [start(f"nginx -c {f}")]
+
+
+def haproxy(port):
+    f = W / "haproxy.cfg"
+    f.write_text(f"global\n  maxconn 8192\ndefaults\n  mode http\n  timeout client 300s\n  timeout server 300s\n  timeout connect 5s\n  timeout tunnel 300s\n"
+                 f"frontend f\n  bind 127.0.0.1:{port} backlog 4096\n  use_backend w if {{ path_beg /ws }}\n  default_backend b\n"
+                 f"backend b\n  server s 127.0.0.1:{UP}\nbackend w\n  server s 127.0.0.1:{WS}\n")
+    return [start(f"haproxy -db -f {f}")]
+
+
+def caddy(port):
+    f = W / "Caddyfile"
+    f.write_text(f"{{\n  admin off\n  auto_https off\n}}\nhttp://127.0.0.1:{port} {{\n  reverse_proxy /ws 127.0.0.1:{WS}\n  reverse_proxy 127.0.0.1:{UP}\n}}\n")
+    return [start(f"caddy run --config {f} --adapter caddyfile", env={**os.environ, "HOME": str(W)})]
 
 
 def gateway():
@@ -70,6 +85,9 @@ def gateway():
 PEERS = {
     "nginx, upstream keepalive": lambda p: nginx(p, True),
     "nginx, as first written": lambda p: nginx(p, False),
+    "haproxy": haproxy,
+    "caddy": caddy,
+    "Go httputil.ReverseProxy": lambda p: [start(f"{GO} proxy {p} 127.0.0.1:{UP} 127.0.0.1:{WS}")],
     "http-proxy-middleware, keepalive": lambda p: [start(f"node {HERE}/peers/proxy.js {p} 127.0.0.1:{UP} 127.0.0.1:{WS}")],
 }
 running = {"direct": ([], UP, WS)}

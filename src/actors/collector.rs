@@ -1,9 +1,9 @@
 //! Collector: what one agent says of itself, from its event stream or by asking, to whoever wants to know.
 //!
 //! ```text
-//!  agent ── /events (or /health, /status every 5 s) ──► listening task ──Heard, Ended──►┌───────────┐
-//!                                                            ▲                         │ Collector │──► Outlet
-//!                                                            └────────Ask(how)─────────└───────────┘
+//!  agent ── /events, or /health, /ready, /status every 5 s ──► listening task ──Heard, Ended──►┌───────────┐
+//!                                                                    ▲                         │ Collector │──► Outlet
+//!                                                                    └────────Ask(how)─────────└───────────┘
 //! ```
 //! I promise: what I publish never goes back in (instanceId, revision); an agent that is silent is shown so after 15 s; an
 //! agent that sends more than I take is slowed down, not stored; I wait for mine alone, so a slow agent delays nobody.
@@ -11,11 +11,11 @@
 //! I do not: decide what is newer or when to ask again (`policy::collector` does), or know of other gateways.
 use crate::{
     host::{
-        agent_feed::{self, Agent, Feed},
+        agent_feed::{self, Agent, Feed, Ready},
         clock,
     },
     model::ids::Vmid,
-    policy::collector::{Entry, How, Known, Silence},
+    policy::collector::{Entry, How, Known, Readiness, Silence},
 };
 use bytes::Bytes;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
@@ -150,7 +150,7 @@ async fn listen(me: &ActorRef<Message>, agent: &Agent) -> Silence {
     };
     loop {
         let heard = match feed.next().await {
-            Ok(status) => hear(me, agent, &status).await,
+            Ok(status) => hear(me, agent, &status, None).await,
             Err(silence) => Err(told(silence)),
         };
         if let Err(silence) = heard {
@@ -160,13 +160,18 @@ async fn listen(me: &ActorRef<Message>, agent: &Agent) -> Silence {
 }
 
 async fn poll(me: &ActorRef<Message>, agent: &Agent) -> Result<(), Silence> {
-    let status = agent_feed::poll(agent).await.map_err(told)?;
-    hear(me, agent, &status).await
+    let polled = agent_feed::poll(agent).await.map_err(told)?;
+    let ready = match polled.ready {
+        Ready::Yes => Some(Readiness::Ready),
+        Ready::No(why) => Some(Readiness::NotReady(why)),
+        Ready::Unknown => None,
+    };
+    hear(me, agent, &polled.status, ready.as_ref()).await
 }
 
-async fn hear(me: &ActorRef<Message>, agent: &Agent, status: &[u8]) -> Result<(), Silence> {
+async fn hear(me: &ActorRef<Message>, agent: &Agent, status: &[u8], ready: Option<&Readiness>) -> Result<(), Silence> {
     let unusable = |why| Silence::Failed(format!("the agent at {}: {why}", agent.address));
-    let entry = Entry::of_status(status, clock::wall_time()).map_err(unusable)?;
+    let entry = Entry::of_status(status, ready, clock::wall_time()).map_err(unusable)?;
     match me.call(|taken| Message::Heard(entry, taken), None).await {
         Ok(_) => Ok(()),
         Err(_) => Err(Silence::Failed("the collector is gone".into())),

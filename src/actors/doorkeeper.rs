@@ -12,6 +12,7 @@ mod audit;
 mod ide;
 mod keys;
 mod pace;
+mod passes;
 mod people;
 
 pub use crate::host::database::Entry;
@@ -39,6 +40,7 @@ use crate::{
     },
     policy::access,
 };
+use passes::Passes;
 use sha2::{Digest, Sha256};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
@@ -59,6 +61,7 @@ struct Shared {
     directory: Directory,
     settings: Arc<GatewaySettings>,
     paces: Paces,
+    passes: Passes,
     /// Passwords checked at a time.
     checking: Semaphore,
 }
@@ -107,7 +110,8 @@ impl Doorkeeper {
     pub fn new(directory: Directory, settings: Arc<GatewaySettings>) -> Doorkeeper {
         let paces = Paces::new(&settings.login, &settings.requests);
         let checking = Semaphore::new(settings.login.parallel);
-        Doorkeeper { shared: Arc::new(Shared { directory, settings, paces, checking }) }
+        let passes = Passes::default();
+        Doorkeeper { shared: Arc::new(Shared { directory, settings, paces, passes, checking }) }
     }
 
     pub fn directory(&self) -> &Directory {

@@ -191,3 +191,15 @@ async fn watch_for_changes(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::collector::share::{LEASE, RENEW};
+
+    #[test]
+    fn the_longest_way_from_a_death_to_another_listener_is_within_15_s() {
+        // The lease was renewed just before, the other has just looked, and the agent is the last to be listened to.
+        assert!(LEASE + RENEW + SPREAD < Duration::from_secs(15));
+    }
+}

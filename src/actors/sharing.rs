@@ -8,7 +8,7 @@
 //! ```
 //! I promise: a status reaches readers here before it goes to Redis, and without waiting for it; what Redis missed while it
 //! was gone is written in the order in which it was heard, the newest of each agent only; who does not renew is replaced
-//! within 8 s; without Redis nobody can share, so each gateway then listens to every agent itself.
+//! within 8 s, who leaves in order at once; without Redis nobody can share, so each gateway then listens to every agent itself.
 //!
 //! I do not: decide who gets which share or what is newer (`policy::collector` does).
 use super::{
@@ -39,13 +39,15 @@ use std::{
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 /// What gathers within this time goes to Redis in one piece.
 const GATHER: Duration = Duration::from_millis(200);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Time that leaving in order may take.
+const LEAVES_WITHIN: Duration = Duration::from_secs(2);
 /// Entries written at a time.
 const MOST: usize = 5_000;
 
@@ -66,6 +68,8 @@ struct Shared {
     shards: watch::Sender<Shards>,
     queue: Mutex<Queue>,
     filled: Notify,
+    leaving: Notify,
+    left: Notify,
 }
 
 /// Entries on their way to Redis, each agent's newest, in the order in which the first of them came.
@@ -109,6 +113,8 @@ impl Sharing {
             shards: watch::Sender::new(shards),
             queue: Mutex::default(),
             filled: Notify::new(),
+            leaving: Notify::new(),
+            left: Notify::new(),
         };
         Sharing { slot: Slot::default(), shared: Arc::new(shared) }
     }
@@ -116,6 +122,18 @@ impl Sharing {
     /// Which agents are this gateway's to listen to.
     pub fn shards(&self) -> watch::Receiver<Shards> {
         self.shared.shards.subscribe()
+    }
+
+    /// Writes what waits and gives up the leases, so that others need not wait for their end. The actor does nothing
+    /// more: for a gateway that goes down.
+    pub async fn leave(&self) {
+        if self.shared.redis.is_none() {
+            return;
+        }
+        self.shared.leaving.notify_one();
+        if timeout(LEAVES_WITHIN, self.shared.left.notified()).await.is_err() {
+            tracing::warn!("the leases could not be given up: others take over when they end");
+        }
     }
 
     /// How the root brings the actor to life, again and again.
@@ -132,7 +150,7 @@ fn every_shard() -> Shards {
 impl Outlet for Sharing {
     fn publish(&self, vmid: Vmid, entry: &Entry, online: bool) {
         let json = Bytes::copy_from_slice(&entry.json);
-        self.shared.statuses.publish(vmid, Cached { json: json.clone(), last_seen: entry.last_seen });
+        self.shared.statuses.publish(vmid, Cached::new(json.clone(), entry.last_seen));
         // Who is silent is left to expire there: an entry in Redis means that the agent is heard.
         if online && self.shared.redis.is_some() {
             self.shared.queue().push(vmid, json);
@@ -223,7 +241,10 @@ impl Worker {
                         tracing::info!(failures, "Redis answers again");
                     }
                     (pause, failures) = (FIRST_PAUSE, 0);
-                    self.serve(cache).await
+                    match self.serve(cache).await {
+                        Ok(()) => return self.gone().await,
+                        Err(error) => error,
+                    }
                 }
                 Err(error) => error,
             };
@@ -234,30 +255,44 @@ impl Worker {
             if self.heard.elapsed() > LEASE {
                 self.own(every_shard());
             }
-            sleep(pause).await;
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.shared.leaving.notified() => return self.gone().await,
+            }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// Until the connection fails.
-    async fn serve(&mut self, mut cache: StatusCache) -> Error {
+    /// Nothing more is done in this life.
+    async fn gone(&self) {
+        self.shared.left.notify_one();
+        std::future::pending().await
+    }
+
+    /// Until this gateway leaves, or the connection fails.
+    async fn serve(&mut self, mut cache: StatusCache) -> Result<(), Error> {
         let mut next = Instant::now();
         loop {
-            let done = tokio::select! {
+            tokio::select! {
+                biased;
+                () = self.shared.leaving.notified() => return self.leave(&mut cache).await,
                 () = tokio::time::sleep_until(next) => {
                     next = Instant::now() + RENEW;
-                    self.round(&mut cache).await
+                    self.round(&mut cache).await?;
                 }
                 () = self.shared.filled.notified() => {
                     sleep(GATHER).await;
-                    self.flush(&mut cache).await
+                    self.flush(&mut cache).await?;
                 }
-            };
-            match done {
-                Ok(()) => self.heard = Instant::now(),
-                Err(error) => return error,
             }
+            self.heard = Instant::now();
         }
+    }
+
+    async fn leave(&mut self, cache: &mut StatusCache) -> Result<(), Error> {
+        self.flush(cache).await?;
+        let mine = self.shared.shards.borrow().clone();
+        cache.leave(&self.shared.me, &mine).await
     }
 
     async fn round(&mut self, cache: &mut StatusCache) -> Result<(), Error> {
@@ -325,8 +360,7 @@ impl Worker {
             None => known.on_silence(clock::wall_time(), "no gateway hears this agent"),
         };
         if let Some(entry) = shown {
-            let cached = Cached { json: entry.json.into(), last_seen: entry.last_seen };
-            self.shared.statuses.publish(vmid, cached);
+            self.shared.statuses.publish(vmid, Cached::new(entry.json.into(), entry.last_seen));
         }
     }
 }

@@ -149,6 +149,7 @@ pub fn key_file(settings: &GatewaySettings) -> PathBuf {
 /// A gateway that accepts connections.
 pub struct Running {
     pub root: Root,
+    sharing: Sharing,
     pub gateway: Arc<Gateway>,
     pub api: SocketAddr,
     pub ide: SocketAddr,
@@ -165,7 +166,8 @@ impl Running {
         let directory = Directory::open(database, key_file(&settings), settings.refresh).await;
         let directory = directory.map_err(cannot("read people and servers"))?;
         let statuses = Statuses::default();
-        let children = children(&directory, &statuses, &settings)?;
+        let sharing = Sharing::new(settings.redis.clone(), statuses.clone(), directory.watch_servers());
+        let children = children(&directory, &statuses, &sharing, &settings)?;
         let root = Root::spawn(children, actor_rule()).await.map_err(cannot("start the root actor"))?;
         let registry = registry(&directory, &settings, api_at, ide_at);
         let doorkeeper = Doorkeeper::new(directory, settings.clone());
@@ -178,7 +180,7 @@ impl Running {
             spawn(api, GatewayFace::new(&gateway), &limits, gateway.traffic.clone(), &drained),
             spawn(ide, TunnelFace(gateway.tunnel.clone()), &limits, gateway.tunnel.traffic(), &drained),
         ];
-        Ok(Running { root, gateway, api: api_at, ide: ide_at, drain, servers })
+        Ok(Running { root, sharing, gateway, api: api_at, ide: ide_at, drain, servers })
     }
 
     /// One line a listener, once it accepts connections.
@@ -191,14 +193,18 @@ impl Running {
         for server in self.servers {
             server.await.map_err(cannot("end a server in order"))?;
         }
-        self.root.shut_down(std::future::ready(())).await;
+        self.root.shut_down(self.sharing.leave()).await;
         self.gateway.doorkeeper.directory().database().close().await;
         Ok(())
     }
 }
 
-fn children(directory: &Directory, statuses: &Statuses, settings: &GatewaySettings) -> Result<Vec<Child>, Failure> {
-    let sharing = Sharing::new(settings.redis.clone(), statuses.clone(), directory.watch_servers());
+fn children(
+    directory: &Directory,
+    statuses: &Statuses,
+    sharing: &Sharing,
+    settings: &GatewaySettings,
+) -> Result<Vec<Child>, Failure> {
     let collectors =
         Collectors::new(directory.watch_servers(), sharing.shards(), statuses.clone(), Arc::new(sharing.clone()));
     let mut children = vec![directory.child(), sharing.child(), collectors.child()];

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     actors::{
-        doorkeeper::Doorkeeper,
+        doorkeeper::{Doorkeeper, Note},
         registry::{Changes, Refused, Wish},
     },
     config::{self, Sources},
@@ -91,7 +91,7 @@ async fn up(mut settings: GatewaySettings, data: PathBuf) -> Result<(), Failure>
     let login = first_login(&running.gateway.doorkeeper).await?;
     enrol(&running, agent.at, token).await?;
     running.announce();
-    announce(&running, login.as_deref());
+    announce(&running, login.as_deref(), &data);
     let ended = tokio::select! {
         biased;
         () = stop.asked() => Ok(()),
@@ -146,6 +146,8 @@ async fn first_login(doorkeeper: &Doorkeeper) -> Result<Option<String>, Failure>
     }
     let password = keyring::secret_text().map_err(cannot("make a password"))?;
     doorkeeper.add_user(ADMIN, Role::Admin, password.clone()).await.map_err(desk::refused(ADMIN))?;
+    let note = Note { actor: "zlh up".into(), peer: None, action: "user add".into(), object: ADMIN.into() };
+    doorkeeper.note(note, 200).await;
     Ok(Some(password))
 }
 
@@ -179,9 +181,10 @@ async fn enrol(running: &Running, at: SocketAddr, token: Secret) -> Result<(), F
     done.map(|_| ()).map_err(|refused| Failure(format!("the agent cannot be registered: {refused:?}")))
 }
 
-fn announce(running: &Running, login: Option<&str>) {
+fn announce(running: &Running, login: Option<&str>, data: &Path) {
     say(&format!("portal http://{}/", running.api));
     if let Some(password) = login {
         say(&format!("first login: {ADMIN} {password} (shown this once)"));
     }
+    say(&format!("this machine is server {VMID}; all state is in {}; Ctrl-C ends everything", data.display()));
 }

@@ -65,6 +65,7 @@ static TABLE: &[Setting<GatewaySettings>] = settings! {
     "artifacts_url", "Address of the artifact server.", |x| Slot::OptionalUrl(&mut x.artifacts_url);
     "public_url", "How browsers reach the API; https makes its cookies Secure.", |x| Slot::OptionalUrl(&mut x.public_url);
     "ide_public_url", "How browsers reach the IDE listener.", |x| Slot::OptionalUrl(&mut x.ide_public_url);
+    "trusted_proxies", "Proxies before this gateway, whose X-Forwarded-For is believed; without any, none is.", |x| Slot::Networks(&mut x.trusted_proxies);
     "ide_host_suffix", "Host mode: each IDE at dev-<vmid>.<suffix>.", |x| Slot::HostName(&mut x.ide_host_suffix);
     "key_file", "Keys that encrypt agent tokens and sign IDE tokens; without it gateway.key in the data folder.", |x| Slot::OptionalFile(&mut x.key_file);
     "refresh", "How soon what another process wrote into the database is noticed.", |x| Slot::Time(&mut x.refresh, ms(10)..=s(60));

@@ -1,5 +1,8 @@
 //! One setting's place in `Settings`: how its text is read, checked and written.
-use crate::model::settings::{OnAgentStop, Secret, UpdateMode};
+use crate::model::{
+    network::Network,
+    settings::{OnAgentStop, Secret, UpdateMode},
+};
 use data_encoding::BASE64;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -55,6 +58,7 @@ pub enum Slot<'a> {
     Names(&'a mut Vec<String>),
     Keys(&'a mut Vec<String>),
     Urls(&'a mut Vec<String>),
+    Networks(&'a mut Vec<Network>),
     AgentStop(&'a mut OnAgentStop),
     Update(&'a mut UpdateMode),
     Secret(&'a mut Option<Secret>),
@@ -100,6 +104,7 @@ impl Slot<'_> {
             Slot::Names(to) => names(text).map(|v| *to = v),
             Slot::Keys(to) => keys(text).map(|v| *to = v),
             Slot::Urls(to) => urls(text).map(|v| *to = v),
+            Slot::Networks(to) => networks(text).map(|v| *to = v),
             Slot::AgentStop(to) => agent_stop(text).map(|v| *to = v),
             Slot::Update(to) => update_mode(text).map(|v| *to = v),
             Slot::Secret(to) => secret(text).map(|v| *to = Some(v)),
@@ -126,6 +131,7 @@ impl Slot<'_> {
             Slot::OwnAddress(v) => v.to_string(),
             Slot::Account(v) | Slot::Word(v) => (*v).clone(),
             Slot::Names(v) | Slot::Keys(v) | Slot::Urls(v) => v.join(","),
+            Slot::Networks(v) => v.iter().map(Network::to_string).collect::<Vec<_>>().join(","),
             Slot::AgentStop(v) => agent_stop_text(**v).to_owned(),
             Slot::Update(v) => update_mode_text(**v).to_owned(),
             Slot::Secret(v) => if v.is_some() { "[secret]" } else { "" }.to_owned(),
@@ -163,6 +169,7 @@ impl Slot<'_> {
             Slot::Word(_) => "a word of a-z, 0-9, _ and -".into(),
             Slot::Names(_) => "names divided by commas".into(),
             Slot::Urls(_) => "http:// or https:// addresses divided by commas".into(),
+            Slot::Networks(_) => "addresses and ranges like 10.0.0.0/8, divided by commas".into(),
             Slot::Keys(_) => "keys as `zlh artifacts keygen` prints them, divided by commas".into(),
             Slot::AgentStop(_) => "leave, stop or auto".into(),
             Slot::Update(_) => "notify, auto or off".into(),
@@ -308,6 +315,10 @@ fn url_path(text: &str) -> Result<Option<String>, String> {
 
 fn urls(text: &str) -> Result<Vec<String>, String> {
     entries(text)?.into_iter().filter_map(|one| url(one).transpose()).collect()
+}
+
+fn networks(text: &str) -> Result<Vec<Network>, String> {
+    entries(text)?.into_iter().map(|one| one.parse().map_err(|why| format!("{one:?}: {why}"))).collect()
 }
 
 fn account(text: &str) -> Result<String, String> {

@@ -87,24 +87,60 @@ impl Line {
     }
 
     async fn whole(&mut self, path: &str) -> Result<Bytes, Silence> {
+        match self.answer(path).await? {
+            (StatusCode::OK, body) => Ok(body),
+            (status, _) => Err(Silence::Failed(self.agent.address, format!("answered {path} with {status}"))),
+        }
+    }
+
+    async fn answer(&mut self, path: &str) -> Result<(StatusCode, Bytes), Silence> {
         let response = self.ask(path, "application/json, text/plain").await?;
         let failed = |what: String| Silence::Failed(self.agent.address, what);
-        if response.status() != StatusCode::OK {
-            return Err(failed(format!("answered {path} with {}", response.status())));
-        }
+        let status = response.status();
         match timeout(ANSWERS_WITHIN, Limited::new(response.into_body(), MOST).collect()).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Ok(body)) => Ok((status, body.to_bytes())),
             Ok(Err(e)) => Err(failed(format!("broke off its answer to {path}: {e}"))),
             Err(_) => Err(failed(format!("did not end its answer to {path} within {ANSWERS_WITHIN:?}"))),
         }
     }
 }
 
-/// `/health` first: whoever does not answer that is not asked for more. Then `/status`.
-pub async fn poll(agent: &Agent) -> Result<Bytes, Silence> {
+/// What an agent said that was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Polled {
+    /// As JSON.
+    pub status: Bytes,
+    pub ready: Ready,
+}
+
+/// An agent's answer to `/ready`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ready {
+    Yes,
+    /// The reason it gave.
+    No(String),
+    /// An old agent has no such path.
+    Unknown,
+}
+
+/// `/health` first: whoever does not answer that is not asked for more. Then `/ready` and `/status`.
+pub async fn poll(agent: &Agent) -> Result<Polled, Silence> {
     let mut line = Line::open(agent).await?;
     line.whole("/health").await?;
-    line.whole("/status").await
+    let ready = match line.answer("/ready").await? {
+        (StatusCode::OK, _) => Ready::Yes,
+        (StatusCode::SERVICE_UNAVAILABLE, body) => Ready::No(reason(&body)),
+        _ => Ready::Unknown,
+    };
+    Ok(Polled { status: line.whole("/status").await?, ready })
+}
+
+fn reason(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        reason: String,
+    }
+    serde_json::from_slice(body).map_or("the agent does not say why".into(), |said: Said| said.reason)
 }
 
 /// An open event stream.
@@ -216,6 +252,47 @@ mod tests {
             }
             assert_eq!(found, [b"{\"a\":1}".to_vec(), b"{\"a\":\n2}".to_vec()], "pieces of {size}");
         }
+    }
+
+    /// An agent that answers each path as it is told.
+    async fn agent(answers: &'static [(&'static str, u16, &'static str)]) -> Agent {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while let Ok(byte) = stream.read_u8().await {
+                head.push(byte);
+                if head.ends_with(b"\r\n\r\n") {
+                    let text = String::from_utf8(std::mem::take(&mut head)).unwrap();
+                    let path = text.split(' ').nth(1).unwrap();
+                    let found = answers.iter().find(|(known, ..)| *known == path);
+                    let (_, status, body) = found.unwrap_or(&("", 404, ""));
+                    let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+        });
+        Agent { address, token: None }
+    }
+
+    #[tokio::test]
+    async fn a_poll_asks_for_health_readiness_and_status() {
+        let old = agent(&[("/health", 200, "ok"), ("/status", 200, "{}")]).await;
+        let polled = poll(&old).await.unwrap();
+        assert_eq!((polled.ready, &polled.status[..]), (Ready::Unknown, &b"{}"[..]));
+        let ready = agent(&[("/health", 200, "ok"), ("/ready", 200, "{}"), ("/status", 200, "{}")]).await;
+        assert_eq!(poll(&ready).await.unwrap().ready, Ready::Yes);
+        let not = agent(&[
+            ("/health", 200, "ok"),
+            ("/ready", 503, r#"{"ready":false,"reason":"it starts"}"#),
+            ("/status", 200, "{}"),
+        ])
+        .await;
+        assert_eq!(poll(&not).await.unwrap().ready, Ready::No("it starts".into()));
+        let ill = agent(&[("/status", 200, "{}")]).await;
+        assert!(poll(&ill).await.unwrap_err().to_string().contains("/health with 404"));
     }
 
     #[test]

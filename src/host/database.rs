@@ -9,7 +9,7 @@ mod people;
 mod servers;
 mod value;
 
-pub use audit::{Chain, Entry, NewEntry};
+pub use audit::{Chain, End, Entry, NewEntry};
 pub use once::{Known, StoredAnswer};
 pub use people::{NewCredential, NewUser};
 

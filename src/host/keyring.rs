@@ -7,6 +7,7 @@ use data_encoding::BASE64URL_NOPAD as BASE64;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hkdf::{HKDF_SHA256, KeyType, Salt},
+    hmac,
     rand::{SecureRandom, SystemRandom},
 };
 use std::{
@@ -43,6 +44,8 @@ struct Master {
 /// All keys of one file.
 pub struct Keyring {
     keys: Vec<Master>,
+    /// Derived once: every request of every IDE asks for them.
+    signing: Vec<SigningKey>,
 }
 
 impl Keyring {
@@ -57,7 +60,7 @@ impl Keyring {
     }
 
     fn create(path: &Path) -> io::Result<Keyring> {
-        let keyring = Keyring { keys: vec![Master::new()?] };
+        let keyring = Keyring::of(vec![Master::new()?]);
         let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(|mut file| {
             file.write_all(keyring.text().as_bytes())?;
             file.sync_all()
@@ -81,7 +84,7 @@ impl Keyring {
             .enumerate()
             .map(|(i, line)| Master::parse(line).ok_or_else(|| io::Error::other(format!("key {} is unusable", i + 1))))
             .collect::<io::Result<_>>()?;
-        if keys.is_empty() { Err(io::Error::other("it holds no key")) } else { Ok(Keyring { keys }) }
+        if keys.is_empty() { Err(io::Error::other("it holds no key")) } else { Ok(Keyring::of(keys)) }
     }
 
     /// Puts a new key in front, replaces the file in one step. The caller encrypts anew what is stored.
@@ -89,6 +92,7 @@ impl Keyring {
         let mut keyring = Keyring::open(path)?;
         keyring.keys.insert(0, Master::new()?);
         keyring.keys.truncate(KEPT);
+        let keyring = Keyring::of(keyring.keys);
         let new = path.with_extension("new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(keyring.text().as_bytes())?;
@@ -104,10 +108,28 @@ impl Keyring {
         self.keys.iter().map(|key| format!("{} {}\n", key.id, BASE64.encode(&key.key))).collect()
     }
 
-    /// Keys of IDE tokens, newest first.
-    pub fn signing_keys(&self) -> Vec<SigningKey> {
+    fn of(keys: Vec<Master>) -> Keyring {
         let one = |master: &Master| SigningKey { id: master.id.clone(), key: master.derive(b"ide token") };
-        self.keys.iter().map(one).collect()
+        Keyring { signing: keys.iter().map(one).collect(), keys }
+    }
+
+    /// Keys of IDE tokens, newest first.
+    pub fn signing_keys(&self) -> &[SigningKey] {
+        &self.signing
+    }
+
+    /// A seal on `text` that nobody makes or moves to another text who has not this file.
+    pub fn seal(&self, text: &str) -> String {
+        let master = &self.keys[0];
+        format!("{}.{}", master.id, BASE64.encode(hmac::sign(&master.seals(), text.as_bytes()).as_ref()))
+    }
+
+    /// Is this [`Keyring::seal`]'s on `text`? `None`: it was made with a key that is gone.
+    pub fn is_sealed(&self, text: &str, seal: &str) -> Option<bool> {
+        let (id, tag) = seal.split_once('.').unwrap_or_default();
+        let master = self.keys.iter().find(|key| key.id == id)?;
+        let tag = BASE64.decode(tag.as_bytes()).unwrap_or_default();
+        Some(hmac::verify(&master.seals(), text.as_bytes(), &tag).is_ok())
     }
 
     /// An agent's token as it may be stored; `vmid` is bound to it, so that it cannot be moved to another server's row.
@@ -169,6 +191,10 @@ impl Master {
         out
     }
 
+    fn seals(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &self.derive(b"seal"))
+    }
+
     fn sealing(&self) -> io::Result<LessSafeKey> {
         let key = UnboundKey::new(&AES_256_GCM, &self.derive(b"agent token"));
         Ok(LessSafeKey::new(key.map_err(|_| io::Error::other("cannot make a key"))?))
@@ -209,6 +235,20 @@ mod tests {
         assert_eq!(Keyring::open(&path).unwrap().text(), new.text());
         assert_eq!(new.signing_keys().len(), 2);
         assert_ne!(new.signing_keys()[0].key, new.keys[0].key, "never the master key itself");
+    }
+
+    #[test]
+    fn a_seal_is_for_one_text_and_holds_across_a_rotation() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.key");
+        let old = Keyring::open(&path).unwrap();
+        let seal = old.seal("7 abc");
+        let new = Keyring::rotate(&path).unwrap();
+        assert_eq!((new.is_sealed("7 abc", &seal), new.is_sealed("8 abc", &seal)), (Some(true), Some(false)));
+        assert_eq!(old.is_sealed("7 abc", &new.seal("7 abc")), None, "a key that this file has not");
+        for forged in ["", ".", &seal[..seal.len() - 1], &format!("{seal}A")] {
+            assert_ne!(new.is_sealed("7 abc", forged), Some(true), "{forged}");
+        }
     }
 
     #[test]

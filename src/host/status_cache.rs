@@ -87,7 +87,9 @@ impl StatusCache {
         let client = Client::open(url.0.as_str())?;
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         let [write, look, release] = [WRITE, LOOK, RELEASE].map(Script::new);
-        write.prepare_invoke().load_async(&mut connection).await?;
+        for script in [&write, &release] {
+            script.prepare_invoke().load_async(&mut connection).await?;
+        }
         Ok(StatusCache { connection, write, look, release })
     }
 
@@ -134,6 +136,16 @@ impl StatusCache {
             taken.extend(answer.map(|_| *shard));
         }
         Ok(taken)
+    }
+
+    /// Gives up all leases and is no more among those alive: others take over without waiting.
+    pub async fn leave(&mut self, me: &str, shards: &BTreeSet<u16>) -> Result<(), Error> {
+        let mut pipe = pipe();
+        for shard in shards {
+            pipe.cmd("EVALSHA").arg(self.release.get_hash()).arg(1).arg(lease_key(*shard)).arg(me).ignore();
+        }
+        pipe.cmd("ZREM").arg("zlh:gateways").arg(me).ignore();
+        Ok(pipe.query_async(&mut self.connection).await?)
     }
 
     pub async fn release(&mut self, me: &str, shards: &[u16]) -> Result<(), Error> {

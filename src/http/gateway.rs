@@ -17,11 +17,13 @@ mod openapi;
 mod people;
 mod provision;
 mod routes;
+mod sender;
 mod servers;
 mod session;
 mod status;
 pub mod tunnel;
 pub mod upstream;
+mod welcome;
 
 pub use routes::{ROUTES, Route};
 
@@ -41,14 +43,19 @@ use axum::{
     Router,
     body::Body,
     extract::Request,
-    http::{HeaderValue, header},
+    http::{HeaderMap, HeaderValue, header},
     middleware,
     response::IntoResponse,
 };
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use ide::IdeDoors;
-use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
 use tower::ServiceExt;
 use tunnel::{Origin, Tunnel};
 use upstream::Upstream;
@@ -84,7 +91,7 @@ impl Gateway {
         let doors = IdeDoors::new(doorkeeper.clone(), statuses.clone());
         let origin = Origin::new(&settings, ide_at.port());
         Gateway {
-            tunnel: Arc::new(Tunnel::new(Arc::new(doors), &settings.tunnel, origin)),
+            tunnel: Arc::new(Tunnel::new(Arc::new(doors), &settings, origin)),
             doorkeeper,
             registry,
             catalog,
@@ -96,6 +103,11 @@ impl Gateway {
             build,
             traffic: Arc::default(),
         }
+    }
+
+    /// Whose request it is that came on this connection.
+    pub fn sender(&self, connection: &Connection, headers: &HeaderMap) -> IpAddr {
+        sender::sender(connection.peer.ip(), headers, &self.settings.trusted_proxies)
     }
 
     /// Do browsers come by https? Then cookies are Secure.

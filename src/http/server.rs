@@ -2,12 +2,14 @@
 //!
 //! - A peer has `limits.header_timeout` for a request head of `limits.header_bytes`, and a client that takes no byte for
 //!   `limits.stall` is cut off ([`stalling`]).
+//! - A head that two servers could read in two ways is answered with 400, and its connection ends ([`heads`]).
 //! - Past `limits.connections` a peer is told so with 503 and closed; `/health` still answers there. Past a small reserve
 //!   of such connections it is closed without a word.
 //! - When accepting fails for want of descriptors or memory it is tried again after a growing pause, and counted.
 //! - On shutdown nothing new is accepted; open connections finish what they are at, streams and viewers say goodbye,
 //!   and what is left after `limits.drain` is dropped.
 pub mod connection;
+pub mod heads;
 pub mod stalling;
 
 use super::{

@@ -3,18 +3,13 @@
 //! A status is ordered by (instance, revision): within one life of the agent revisions only rise. Lives have no order of
 //! their own, so a new one replaces the last, and one that was replaced never comes back. The entry that goes to readers
 //! and to Redis (CONTRACT §3) begins with what orders it, so that a comparison costs no parsing.
+mod entry;
 pub mod share;
 
-use crate::model::{
-    ids::{InstanceId, Revision},
-    time::WallTime,
-};
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+pub use entry::{Entry, Readiness};
+
+use crate::model::{ids::InstanceId, time::WallTime};
+use std::{collections::VecDeque, time::Duration};
 
 /// As long as Redis keeps an entry: who was not heard for this long is not shown as there.
 pub const STALE_AFTER: Duration = Duration::from_secs(15);
@@ -25,19 +20,6 @@ const BACKOFF: [Duration; 4] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
 /// Polls of an agent without an event stream until it is asked for one again: it may have been upgraded.
 const POLLS: u32 = 12;
-/// Fields that the entry writes by itself.
-const OURS: [&str; 7] = ["hostOnline", "instanceId", "revision", "timestamp", "lastSeen", "error", "agentError"];
-
-/// An entry of the status cache.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    pub instance: InstanceId,
-    pub revision: Revision,
-    pub last_seen: WallTime,
-    pub json: Vec<u8>,
-    /// Where in `json` the agent's own fields begin.
-    tail: usize,
-}
 
 /// What is known of one agent.
 #[derive(Clone, Debug, Default)]
@@ -66,71 +48,6 @@ pub enum Silence {
     NoStream,
     /// A sentence for a person.
     Failed(String),
-}
-
-/// The head of a status, the rest left as text. An old agent tells neither life nor revision: what was heard last counts.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Head {
-    instance_id: InstanceId,
-    revision: Revision,
-    timestamp: i64,
-}
-
-impl Entry {
-    /// From the body of an agent's `/status`. The error says what is wrong with it.
-    pub fn of_status(status: &[u8], seen: WallTime) -> Result<Entry, String> {
-        let unusable = |e: serde_json::Error| format!("its status cannot be read: {e}");
-        let head: Head = serde_json::from_slice(status).map_err(unusable)?;
-        let fields: BTreeMap<&str, &RawValue> = serde_json::from_slice(status).map_err(unusable)?;
-        let agent_error = fields.get("error").map_or("null", |raw| raw.get());
-        let mut tail = format!(",\"agentError\":{agent_error}");
-        for (name, value) in fields.iter().filter(|(name, _)| !OURS.contains(name)) {
-            tail += &format!(",\"{name}\":{}", value.get());
-        }
-        tail.push('}');
-        Ok(Entry::join(head, seen, None, tail.as_bytes()))
-    }
-
-    fn join(head: Head, seen: WallTime, error: Option<&str>, tail: &[u8]) -> Entry {
-        let text = |text: &str| serde_json::Value::from(text).to_string();
-        let mut json = format!(
-            "{{\"hostOnline\":{},\"instanceId\":{},\"revision\":{},\"timestamp\":{},\"lastSeen\":{},\"error\":{}",
-            error.is_none(),
-            text(&head.instance_id.0),
-            head.revision.0,
-            head.timestamp,
-            seen.0,
-            error.map_or("null".into(), text),
-        )
-        .into_bytes();
-        let at = json.len();
-        json.extend_from_slice(tail);
-        Entry { instance: head.instance_id, revision: head.revision, last_seen: seen, json, tail: at }
-    }
-
-    /// From Redis, where another gateway wrote it; `None` for what is no entry.
-    pub fn of_cache(json: Vec<u8>) -> Option<Entry> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Seen {
-            last_seen: i64,
-        }
-        let head: Head = serde_json::from_slice(&json).ok()?;
-        let seen: Seen = serde_json::from_slice(&json).ok()?;
-        let marker = b",\"agentError\":";
-        let tail = json.windows(marker.len()).position(|w| w == marker)?;
-        let last_seen = WallTime(seen.last_seen);
-        Some(Entry { instance: head.instance_id, revision: head.revision, last_seen, json, tail })
-    }
-
-    /// The same, as one that does not answer any more.
-    fn offline(&self, why: &str) -> Entry {
-        let head: Result<Head, _> = serde_json::from_slice(&self.json);
-        let timestamp = head.map_or(0, |head| head.timestamp);
-        let head = Head { instance_id: self.instance.clone(), revision: self.revision, timestamp };
-        Entry::join(head, self.last_seen, Some(why), &self.json[self.tail..])
-    }
 }
 
 impl Known {
@@ -165,10 +82,7 @@ impl Known {
         self.told_offline = true;
         Some(match &self.newest {
             Some(entry) => entry.offline(why),
-            None => {
-                let head = Head { instance_id: InstanceId::default(), revision: Revision(0), timestamp: 0 };
-                Entry::join(head, WallTime(0), Some(why), b",\"agentError\":null}")
-            }
+            None => Entry::unheard(why),
         })
     }
 

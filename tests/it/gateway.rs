@@ -1,9 +1,10 @@
 //! The real gateway before real agents with the fake game: the way a request goes on a platform.
-use crate::support::{Sandbox, eventually};
+use crate::support::{Sandbox, eventually, strays};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -157,6 +158,7 @@ async fn up_is_one_machine_with_a_first_login_that_holds() {
             .env("ZLH_TEST_ID", sandbox.marker())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .process_group(0)
             .spawn()
             .unwrap();
         let said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
@@ -165,9 +167,13 @@ async fn up_is_one_machine_with_a_first_login_that_holds() {
     };
     _ = rustls::crypto::ring::default_provider().install_default();
     let http = Client::builder().no_proxy().build().unwrap();
-    let (child, lines) = up(4);
+    let (child, lines) = up(5);
     let url = lines[0].strip_prefix("listening gateway ").unwrap().to_owned();
     assert_eq!(lines[2], format!("portal {url}/"));
+    assert_eq!(
+        lines[4],
+        format!("this machine is server 1; all state is in {}; Ctrl-C ends everything", data.display())
+    );
     let words: Vec<&str> = lines[3].strip_prefix("first login: ").unwrap().split(' ').collect();
     let mut gateway = Gateway { child, url, data: data.join("gateway"), http };
     let body = json!({"username": words[0], "password": words[1]});
@@ -181,7 +187,8 @@ async fn up_is_one_machine_with_a_first_login_that_holds() {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(gateway.child.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
-    let (child, lines) = up(3);
+    let (child, lines) = up(4);
+    assert!(lines[3].starts_with("this machine"), "nobody needs a first login twice: {lines:?}");
     gateway.child = child;
     gateway.url = lines[0].strip_prefix("listening gateway ").unwrap().to_owned();
     assert_eq!(
@@ -189,5 +196,14 @@ async fn up_is_one_machine_with_a_first_login_that_holds() {
         409,
         "the session and the agent's new port"
     );
-    assert_eq!(gateway.terminate(), 0);
+    let page = gateway.http.get(format!("{}/", gateway.url)).send().await.unwrap();
+    assert!(page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
+    assert!(page.text().await.unwrap().contains("/api/auth/login"), "how to go on");
+    assert_eq!(strays(sandbox.marker()).len(), 3, "gateway, artifact server, agent");
+    // Ctrl-C reaches the whole group at once.
+    let group = nix::unistd::Pid::from_raw(i32::try_from(gateway.child.id()).unwrap());
+    nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert_eq!(gateway.child.wait().unwrap().code(), Some(0));
+    let left = async || strays(sandbox.marker()).is_empty().then_some(());
+    eventually("all three have ended", SOON, left).await;
 }

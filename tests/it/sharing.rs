@@ -1,9 +1,10 @@
 //! Several gateways, one real Redis: who listens to whom, what is shown, and what happens when one of them dies.
+mod killed;
+
 use crate::support::{eventually, free_port};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    future::ready,
     net::IpAddr,
     process::{Child, Command, Stdio},
     sync::{
@@ -69,6 +70,12 @@ impl Redis {
 
     fn url(&self) -> Secret {
         Secret(format!("redis://127.0.0.1:{}", self.port))
+    }
+
+    /// By its own command-line client.
+    fn ask(&self, words: &[&str]) -> String {
+        let out = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(words).output().unwrap();
+        String::from_utf8(out.stdout).unwrap().trim().to_owned()
     }
 
     async fn client(&self) -> StatusCache {
@@ -171,8 +178,9 @@ impl Gateway {
         self.sharing.shards().borrow().len()
     }
 
+    /// In order, as a gateway goes down that is told to.
     async fn end(self) {
-        self.root.shut_down(ready(())).await;
+        self.root.shut_down(self.sharing.leave()).await;
     }
 }
 
@@ -203,6 +211,9 @@ async fn two_gateways_share_and_one_takes_over_from_the_other() {
     eventually("both follow", WITHIN, async || (first.shows(1_000) == all && second.shows(1_000) == all).then_some(()))
         .await;
     second.end().await;
+    assert_eq!(redis.ask(&["ZCARD", "zlh:gateways"]), "1", "who leaves is no more among those alive");
+    let held = (0..64).filter(|n| redis.ask(&["EXISTS", &format!("zlh:lease:{n}")]) == "1").count();
+    assert_eq!(held, first.shards(), "and holds no lease that others would have to wait for");
     agents.revision.store(2_000, SeqCst);
     eventually("the survivor hears all", WITHIN, async || (first.shows(2_000) == all).then_some(())).await;
     first.end().await;
@@ -230,6 +241,70 @@ async fn without_redis_statuses_go_on_and_come_back_to_it() {
     })
     .await;
     gateway.end().await;
+}
+
+/// Looks at what each gateway shows, all the time: it may never go back, and what nobody heard for long may not look fresh.
+async fn watch(gateways: [Statuses; 2], over: Arc<AtomicUsize>) -> usize {
+    let mut newest = [[0u64; AGENTS as usize + 1]; 2];
+    let mut looks = 0;
+    while over.load(SeqCst) == 0 {
+        for (gateway, newest) in gateways.iter().zip(&mut newest) {
+            for n in 1..=AGENTS {
+                let Some(cached) = gateway.read(Vmid(n)) else { continue };
+                let shown: Value = serde_json::from_slice(&cached.shown()).unwrap();
+                let revision = shown["revision"].as_u64().unwrap();
+                assert!(revision >= newest[n as usize], "{n} went back to {shown}");
+                newest[n as usize] = revision;
+                let age = now_ms() - shown["lastSeen"].as_i64().unwrap();
+                // Redis keeps an entry for 15 s, and who follows shows it for at most as long again.
+                assert!(shown["hostOnline"] == false || age < 30_000, "{n} looks fresh at {age} ms: {shown}");
+                looks += 1;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    looks
+}
+
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_killed_under_load_makes_nothing_go_back_and_nothing_stale_look_fresh() {
+    let (mut redis, agents) = (Redis::start(), Agents::start().await);
+    redis.client().await;
+    let (first, second) = (Gateway::start(&agents, Some(&redis)).await, Gateway::start(&agents, Some(&redis)).await);
+    let all = AGENTS as usize;
+    let over = Arc::new(AtomicUsize::new(0));
+    let watched = tokio::spawn(watch([first.statuses.clone(), second.statuses.clone()], over.clone()));
+    let revision = agents.revision.clone();
+    // The agents have something new all the time.
+    let load = tokio::spawn(async move {
+        loop {
+            revision.fetch_add(1, SeqCst);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    eventually("both show all", WITHIN, async || (first.shows(1) == all && second.shows(1) == all).then_some(())).await;
+    for _ in 0..2 {
+        redis.kill();
+        let later = agents.revision.load(SeqCst) + 1;
+        let show = async || (first.shows(later) == all && second.shows(later) == all).then_some(());
+        eventually("without Redis each hears all by itself", WITHIN, show).await;
+        redis.again();
+        let share = async || (first.shards() == 32 && second.shards() == 32).then_some(());
+        eventually("they share again", WITHIN, share).await;
+        let later = agents.revision.load(SeqCst) + 1;
+        let show = async || (first.shows(later) == all && second.shows(later) == all).then_some(());
+        eventually("and follow each other", WITHIN, show).await;
+    }
+    over.store(1, SeqCst);
+    assert!(watched.await.unwrap() > 1000, "somebody looked");
+    load.abort();
+    second.end().await;
+    first.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

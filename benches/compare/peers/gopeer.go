@@ -1,11 +1,13 @@
 // gopeer: the same small jobs in Go (net/http, os/exec, creack/pty, gorilla/websocket).
-// Subcommands: supervise CMD | console PORT CMD | serve PORT (status from $STATUS_JSON)
+// Subcommands: supervise CMD | console PORT CMD | proxy PORT UPSTREAM WS_UPSTREAM | serve PORT (status from $STATUS_JSON)
 package main
 
 import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"sync"
@@ -87,6 +89,19 @@ func serve(port string) {
 	die(http.ListenAndServe("127.0.0.1:"+port, nil))
 }
 
+func proxy(port, to, ws string) {
+	tr := &http.Transport{MaxIdleConnsPerHost: 256}
+	mk := func(host string) http.Handler {
+		p := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: host})
+		p.Transport = tr
+		return p
+	}
+	m := http.NewServeMux()
+	m.Handle("/", mk(to))
+	m.Handle("/ws", mk(ws))
+	die(http.ListenAndServe("127.0.0.1:"+port, m))
+}
+
 func main() {
 	a := os.Args[1:]
 	switch a[0] {
@@ -94,6 +109,8 @@ func main() {
 		supervise(a[1:])
 	case "console":
 		console(a[1], a[2:])
+	case "proxy":
+		proxy(a[1], a[2], a[3])
 	case "serve":
 		serve(a[1])
 	}

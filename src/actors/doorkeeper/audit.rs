@@ -26,8 +26,8 @@ impl Doorkeeper {
             object: plain(&note.object),
             outcome: status.to_string(),
         };
-        let keep = self.shared.settings.audit.keep;
-        if let Err(error) = self.shared.directory.database().append_audit(&entry, keep).await {
+        let (directory, keep) = (&self.shared.directory, self.shared.settings.audit.keep);
+        if let Err(error) = directory.database().append_audit(&entry, keep, &directory.keyring()).await {
             tracing::error!(%error, actor = entry.actor, action = entry.action, "the audit log cannot be written");
         }
     }

@@ -12,7 +12,7 @@ use crate::{
         tokens::{self, Claims, Kind},
     },
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// A signed text and how long it holds.
 #[derive(Clone, Debug)]
@@ -40,8 +40,9 @@ impl Doorkeeper {
     /// Uses the token up: a second time it is refused, by every gateway on the same database.
     pub async fn redeem_ide_token(&self, token: &str, vmid: Vmid) -> Result<IdePass, IdeDenial> {
         let now = clock::wall_time();
-        let claims = tokens::verify(&self.shared.directory.keyring().signing_keys(), token, Kind::Token, now)?;
-        let pass = self.fits(&claims, vmid, now)?;
+        let claims = tokens::verify(self.shared.directory.keyring().signing_keys(), token, Kind::Token, now)?;
+        let pass = claims.pass();
+        self.fits(&pass, vmid, now)?;
         let first = self.shared.directory.database().use_once(&claims.jti, pass.expires_at, now).await;
         match first {
             Ok(true) => Ok(pass),
@@ -70,10 +71,12 @@ impl Doorkeeper {
     }
 
     /// What a cookie opens, from memory alone.
-    pub fn check_ide_cookie(&self, cookie: &str, vmid: Vmid) -> Result<IdePass, IdeDenial> {
-        let now = clock::wall_time();
-        let claims = tokens::verify(&self.shared.directory.keyring().signing_keys(), cookie, Kind::Cookie, now)?;
-        self.fits(&claims, vmid, now)
+    pub fn check_ide_cookie(&self, cookie: &str, vmid: Vmid) -> Result<Arc<IdePass>, IdeDenial> {
+        let (now, keyring) = (clock::wall_time(), self.shared.directory.keyring());
+        let check = || tokens::verify(keyring.signing_keys(), cookie, Kind::Cookie, now).map(|claims| claims.pass());
+        let pass = self.shared.passes.read(&keyring, cookie, check)?;
+        self.fits(&pass, vmid, now)?;
+        Ok(pass)
     }
 
     /// Resolves when a stream opened with this pass must end: revoked, logged out, given away. Not when the cookie's time
@@ -91,13 +94,11 @@ impl Doorkeeper {
         }
     }
 
-    fn fits(&self, claims: &Claims, vmid: Vmid, now: WallTime) -> Result<IdePass, IdeDenial> {
-        let pass = claims.pass();
+    fn fits(&self, pass: &IdePass, vmid: Vmid, now: WallTime) -> Result<(), IdeDenial> {
         if pass.vmid != vmid {
             return Err(IdeDenial::OtherContainer);
         }
-        self.holds(&pass, now)?;
-        Ok(pass)
+        self.holds(pass, now)
     }
 
     fn holds(&self, pass: &IdePass, now: WallTime) -> Result<(), IdeDenial> {
@@ -107,7 +108,7 @@ impl Doorkeeper {
 
     fn issue(&self, kind: Kind, pass: &IdePass, now: WallTime, lifetime: Duration) -> Result<Issued, IdeDenial> {
         let jti = uuid::Uuid::new_v4().to_string();
-        let text = tokens::issue(&self.shared.directory.keyring().signing_keys(), &Claims::new(kind, pass, jti, now))?;
+        let text = tokens::issue(self.shared.directory.keyring().signing_keys(), &Claims::new(kind, pass, jti, now))?;
         Ok(Issued { text, lifetime })
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     config::{self, Origins},
     host::{
         clock,
-        database::Database,
+        database::{Database, End},
         keyring::{self, Keyring},
     },
     model::{
@@ -169,9 +169,14 @@ impl Desk {
     }
 
     async fn verify_audit(&self, noted: Option<&str>) -> Result<ExitCode, Failure> {
-        let chain = self.database.verify_audit().await.map_err(cannot("read the audit log"))?;
+        let keyring = self.directory.keyring();
+        let chain = self.database.verify_audit(&keyring).await.map_err(cannot("read the audit log"))?;
         if let Some(seq) = chain.broken_at {
             println!("broken: entry {seq} does not follow from the one before it");
+            return Ok(ExitCode::FAILURE);
+        }
+        if let Some(why) = broken_end(chain.end) {
+            println!("broken: {why}");
             return Ok(ExitCode::FAILURE);
         }
         let (seq, hash) = chain.head.unwrap_or_default();
@@ -199,6 +204,19 @@ impl Desk {
     async fn note(&self, action: &str, object: &str) {
         let note = Note { actor: "zlh gateway".into(), peer: None, action: action.into(), object: object.into() };
         self.doorkeeper.note(note, 200).await;
+    }
+}
+
+/// What is wrong with the log's newest entries.
+fn broken_end(end: End) -> Option<String> {
+    match end {
+        End::Sound => None,
+        End::CutOff(seq) => Some(format!("entry {seq} was the newest and is gone, and maybe others before it")),
+        End::Unsealed => {
+            Some("its end is not sealed: the seal was removed, or nothing was noted since an upgrade".into())
+        }
+        End::Forged => Some("the seal on its end was not made by this gateway".into()),
+        End::KeyGone => Some("the key that sealed its end is gone: nobody can tell whether newest entries are".into()),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Who did what: a log whose entries each hold the hash of all before them, so that a changed, inserted or removed one
-//! shows. What it cannot show is that the newest entries were cut off: note the head now and then, and compare.
-use super::{Database, Error, Part, Row};
-use crate::model::time::WallTime;
+//! shows. Its end is sealed with a key that is not in the database, so that newest entries that were cut off show as
+//! well. What that cannot show is a whole database put back to what it once was: note the head now and then, and compare.
+use super::{Change, Database, Error, Part, Row};
+use crate::{host::keyring::Keyring, model::time::WallTime};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
@@ -37,6 +38,21 @@ pub struct Chain {
     pub head: Option<(i64, String)>,
     /// First entry that does not follow from the one before it.
     pub broken_at: Option<i64>,
+    pub end: End,
+}
+
+/// What the seal on the log's end says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Sound,
+    /// This entry was the newest, and is not there as it was.
+    CutOff(i64),
+    /// There are entries and no seal.
+    Unsealed,
+    /// The seal was not made with a key of this gateway.
+    Forged,
+    /// The key that made the seal is gone.
+    KeyGone,
 }
 
 /// Lengths before each field: no two different entries have the same bytes.
@@ -55,8 +71,8 @@ const COLUMNS: &str = "SELECT seq, at, actor, peer, action, object, outcome, has
                        WHERE seq > $1 ORDER BY seq LIMIT $2";
 
 impl Database {
-    /// Appends; `keep`: older entries than so many go.
-    pub async fn append_audit(&self, entry: &NewEntry, keep: u64) -> Result<(), Error> {
+    /// Appends, and seals the new end; `keep`: older entries than so many go.
+    pub async fn append_audit(&self, entry: &NewEntry, keep: u64, keyring: &Keyring) -> Result<(), Error> {
         let mut change = self.change(Part::Audit).await?;
         let rows = change.rows("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1", &[]).await?;
         let (last, previous) = match rows.first() {
@@ -64,6 +80,8 @@ impl Database {
             None => (0, String::new()),
         };
         let seq = last + 1;
+        let hash = hash(&previous, seq, entry);
+        seal_end(&mut change, keyring, seq, &hash).await?;
         let sql = "INSERT INTO audit (seq, at, actor, peer, action, object, outcome, hash) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
         let values = [
@@ -74,7 +92,7 @@ impl Database {
             entry.action.as_str().into(),
             entry.object.as_str().into(),
             entry.outcome.as_str().into(),
-            hash(&previous, seq, entry).into(),
+            hash.into(),
         ];
         change.execute(sql, &values).await?;
         if seq % SWEEP == 0 {
@@ -102,8 +120,31 @@ impl Database {
     }
 
     /// Walks the whole chain. The first entry kept is believed: what came before it is gone by `audit.keep`.
-    pub async fn verify_audit(&self) -> Result<Chain, Error> {
-        let mut chain = Chain { entries: 0, head: None, broken_at: None };
+    pub async fn verify_audit(&self, keyring: &Keyring) -> Result<Chain, Error> {
+        // Read first: what is appended during the walk comes after it.
+        let sealed = self.rows("SELECT seq, hash, seal FROM audit_end WHERE id = 1", &[]).await?;
+        let sealed = sealed.first().map(sealed_end).transpose()?;
+        let chain = self.walk_audit().await?;
+        let end = self.judged(&chain, sealed, keyring).await?;
+        Ok(Chain { end, ..chain })
+    }
+
+    async fn judged(&self, chain: &Chain, sealed: Option<SealedEnd>, keyring: &Keyring) -> Result<End, Error> {
+        let Some(sealed) = sealed else {
+            return Ok(if chain.entries == 0 { End::Sound } else { End::Unsealed });
+        };
+        match keyring.is_sealed(&text_of(sealed.seq, &sealed.hash), &sealed.seal) {
+            None => return Ok(End::KeyGone),
+            Some(false) => return Ok(End::Forged),
+            Some(true) => {}
+        }
+        let there = self.audit_after(sealed.seq - 1, 1).await?;
+        let is_there = there.first().is_some_and(|one| one.seq == sealed.seq && one.hash == sealed.hash);
+        Ok(if is_there { End::Sound } else { End::CutOff(sealed.seq) })
+    }
+
+    async fn walk_audit(&self) -> Result<Chain, Error> {
+        let mut chain = Chain { entries: 0, head: None, broken_at: None, end: End::Sound };
         loop {
             let from = chain.head.as_ref().map_or(0, |(seq, _)| *seq);
             let page = self.audit_after(from, PAGE).await?;
@@ -114,10 +155,33 @@ impl Database {
                 if !follows(&chain, &one) {
                     return Ok(Chain { broken_at: Some(one.seq), ..chain });
                 }
-                chain = Chain { entries: chain.entries + 1, head: Some((one.seq, one.hash)), broken_at: None };
+                chain = Chain { entries: chain.entries + 1, head: Some((one.seq, one.hash)), ..chain };
             }
         }
     }
+}
+
+/// The newest entry as it was when it was written.
+struct SealedEnd {
+    seq: i64,
+    hash: String,
+    seal: String,
+}
+
+fn sealed_end(row: &Row) -> Result<SealedEnd, Error> {
+    Ok(SealedEnd { seq: row.number(0)?, hash: row.text(1)?, seal: row.text(2)? })
+}
+
+fn text_of(seq: i64, hash: &str) -> String {
+    format!("audit log ends with {seq} {hash}")
+}
+
+async fn seal_end(change: &mut Change, keyring: &Keyring, seq: i64, hash: &str) -> Result<(), Error> {
+    let sql = "INSERT INTO audit_end (id, seq, hash, seal) VALUES (1, $1, $2, $3) \
+               ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, seal = excluded.seal";
+    let seal = keyring.seal(&text_of(seq, hash));
+    change.execute(sql, &[seq.into(), hash.into(), seal.into()]).await?;
+    Ok(())
 }
 
 fn follows(chain: &Chain, one: &Entry) -> bool {

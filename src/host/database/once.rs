@@ -6,7 +6,8 @@ use crate::model::{gateway::UserId, time::WallTime};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAnswer {
     pub status: u16,
-    pub content_type: String,
+    /// Names and values, as JSON.
+    pub headers: String,
     pub body: String,
 }
 
@@ -49,7 +50,7 @@ impl Database {
         if self.execute(sql, &values).await? == 1 {
             return Ok(Known::New);
         }
-        let sql = "SELECT fingerprint, status, content_type, body FROM idempotency WHERE user_id = $1 AND key = $2";
+        let sql = "SELECT fingerprint, status, headers, body FROM idempotency WHERE user_id = $1 AND key = $2";
         let rows = self.rows(sql, &[user.0.as_str().into(), key.into()]).await?;
         let Some(row) = rows.first() else { return Ok(Known::AtWork) };
         if row.text(0)? != fingerprint {
@@ -57,21 +58,19 @@ impl Database {
         }
         match row.optional_number(1)? {
             None => Ok(Known::AtWork),
-            Some(_) => Ok(Known::Answered(StoredAnswer {
-                status: row.fitting(1)?,
-                content_type: row.text(2)?,
-                body: row.text(3)?,
-            })),
+            Some(_) => {
+                Ok(Known::Answered(StoredAnswer { status: row.fitting(1)?, headers: row.text(2)?, body: row.text(3)? }))
+            }
         }
     }
 
     pub async fn keep_answer(&self, user: &UserId, key: &str, answer: &StoredAnswer) -> Result<(), Error> {
-        let sql = "UPDATE idempotency SET status = $3, content_type = $4, body = $5 WHERE user_id = $1 AND key = $2";
+        let sql = "UPDATE idempotency SET status = $3, headers = $4, body = $5 WHERE user_id = $1 AND key = $2";
         let values = [
             user.0.as_str().into(),
             key.into(),
             i64::from(answer.status).into(),
-            answer.content_type.as_str().into(),
+            answer.headers.as_str().into(),
             answer.body.as_str().into(),
         ];
         self.execute(sql, &values).await.map(|_| ())

@@ -180,7 +180,7 @@ async fn a_key_is_taken_once_and_remembers_its_answer() {
         assert!(tries.iter().all(|known| matches!(known, Known::New | Known::AtWork)));
         assert_eq!(take("g", NOW.0).await, Known::Other);
         let answer =
-            StoredAnswer { status: 202, content_type: "application/json".into(), body: "{\"ok\":true}".into() };
+            StoredAnswer { status: 202, headers: "[[\"location\",\"/x\"]]".into(), body: "{\"ok\":true}".into() };
         database.keep_answer(&user, "k", &answer).await.unwrap();
         assert_eq!(take("f", NOW.0).await, Known::Answered(answer));
         assert_eq!(
@@ -193,6 +193,12 @@ async fn a_key_is_taken_once_and_remembers_its_answer() {
         assert_eq!(take("f", NOW.0).await, Known::New, "who took it at that time must be dead");
     })
     .await;
+}
+
+fn keys() -> (tempfile::TempDir, Keyring) {
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = Keyring::open(&folder.path().join("gateway.key")).unwrap();
+    (folder, keyring)
 }
 
 fn deed(n: u64) -> NewEntry {
@@ -209,11 +215,12 @@ fn deed(n: u64) -> NewEntry {
 #[tokio::test]
 async fn the_audit_log_shows_every_change() {
     on_both(async |database| {
+        let (_folder, keyring) = keys();
         for n in 1..=12 {
-            database.append_audit(&deed(n), 1000).await.unwrap();
+            database.append_audit(&deed(n), 1000, &keyring).await.unwrap();
         }
-        let sound = database.verify_audit().await.unwrap();
-        assert_eq!((sound.entries, sound.broken_at), (12, None));
+        let sound = database.verify_audit(&keyring).await.unwrap();
+        assert_eq!((sound.entries, sound.broken_at, sound.end), (12, None, End::Sound));
         assert!(database.has_audit(&sound.head.unwrap().1).await.unwrap() && !database.has_audit("00").await.unwrap());
         let newest = database.audit_newest(2).await.unwrap();
         assert_eq!(
@@ -227,13 +234,40 @@ async fn the_audit_log_shows_every_change() {
             ("UPDATE audit SET action = 'x' WHERE seq = 1", 1),
         ] {
             database.execute(sql, &[]).await.unwrap();
-            assert_eq!(database.verify_audit().await.unwrap().broken_at, Some(at), "{sql}");
+            assert_eq!(database.verify_audit(&keyring).await.unwrap().broken_at, Some(at), "{sql}");
         }
         for n in 13..=300 {
-            database.append_audit(&deed(n), 20).await.unwrap();
+            database.append_audit(&deed(n), 20, &keyring).await.unwrap();
         }
-        let kept = database.verify_audit().await.unwrap();
+        let kept = database.verify_audit(&keyring).await.unwrap();
         assert_eq!((kept.entries, kept.broken_at), (300 - (256 - 20), None), "the oldest are gone, the rest is sound");
+        assert_eq!(kept.end, End::Sound);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn newest_entries_that_were_cut_off_show() {
+    on_both(async |database| {
+        let ((_folder, keyring), (_other, stranger)) = (keys(), keys());
+        let end = async || database.verify_audit(&keyring).await.unwrap().end;
+        assert_eq!(end().await, End::Sound, "an empty log");
+        for n in 1..=6 {
+            database.append_audit(&deed(n), 1000, &keyring).await.unwrap();
+        }
+        let forged = stranger.seal("audit log ends with 5 00");
+        for (sql, values, wanted) in [
+            ("DELETE FROM audit WHERE seq = 6", vec![], End::CutOff(6)),
+            ("UPDATE audit_end SET seq = 5", vec![], End::Forged),
+            ("UPDATE audit_end SET hash = (SELECT hash FROM audit WHERE seq = 5)", vec![], End::Forged),
+            ("UPDATE audit_end SET seal = $1", vec![forged.into()], End::KeyGone),
+            ("DELETE FROM audit_end", vec![], End::Unsealed),
+        ] {
+            database.execute(sql, &values).await.unwrap();
+            assert_eq!(end().await, wanted, "{sql}");
+        }
+        database.append_audit(&deed(7), 1000, &keyring).await.unwrap();
+        assert_eq!(end().await, End::Sound);
     })
     .await;
 }
@@ -241,15 +275,17 @@ async fn the_audit_log_shows_every_change() {
 #[tokio::test]
 async fn writers_do_not_lose_each_other() {
     on_both(async |database| {
+        let (_folder, keyring) = keys();
+        let keyring = &keyring;
         let writers = (0..8).map(|n| async move {
             for m in 0..5 {
-                database.append_audit(&deed(n * 10 + m), 1000).await.unwrap();
+                database.append_audit(&deed(n * 10 + m), 1000, keyring).await.unwrap();
                 add(database, &format!("u{n}-{m}")).await;
             }
         });
         futures_util::future::join_all(writers).await;
-        let chain = database.verify_audit().await.unwrap();
-        assert_eq!((chain.entries, chain.broken_at), (40, None));
+        let chain = database.verify_audit(keyring).await.unwrap();
+        assert_eq!((chain.entries, chain.broken_at, chain.end), (40, None, End::Sound));
         assert_eq!(database.people(NOW).await.unwrap().users.len(), 40);
         assert_eq!(database.revisions().await.unwrap().people, 40);
     })

@@ -145,7 +145,8 @@ fn note(guard: &Guard, admitted: &Admitted, request: &Request) -> Option<Note> {
         !matches!(*request.method(), Method::GET | Method::HEAD) || request.headers().contains_key(header::UPGRADE);
     // A login notes itself: only there the name is known.
     let principal = admitted.principal.as_ref().filter(|_| changes && guard.access != Access::Open)?;
-    let peer = request.extensions().get::<Arc<Connection>>().map(|c| c.peer.ip());
+    let connection = request.extensions().get::<Arc<Connection>>();
+    let peer = connection.map(|connection| guard.gateway.sender(connection, request.headers()));
     Some(Note {
         actor: principal.user.name.clone(),
         peer,

@@ -71,7 +71,7 @@ impl IdeDoors {
 
 struct Entered {
     doorkeeper: Doorkeeper,
-    pass: IdePass,
+    pass: Arc<IdePass>,
 }
 
 impl Pass for Entered {
@@ -131,7 +131,7 @@ impl Doors for IdeDoors {
 
     fn condition(&self, vmid: Vmid) -> Option<String> {
         let cached = self.statuses.read(vmid)?;
-        let status: Condition = serde_json::from_slice(&cached.json).ok()?;
+        let status: Condition = serde_json::from_slice(&cached.shown()).ok()?;
         Some(match status {
             Condition { host_online: false, .. } => "The container itself does not answer: start it first.".into(),
             Condition { code_server_installed: Some(false), .. } => "No IDE is installed in this container.".into(),

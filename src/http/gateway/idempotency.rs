@@ -1,7 +1,8 @@
 //! Idempotency-Key: the same request again, because an answer got lost, gets the same answer and does nothing twice.
 //!
 //! A key belongs to one person and one request (method, path, query, body). While the first is at work: 409. With another
-//! request: 422. An answer that says "try again" (409, 429, 5xx) is not kept: the retry may succeed.
+//! request: 422. An answer that says "try again" (409, 429, 5xx) is not kept: the retry may succeed. What is kept comes
+//! back with its headers: where the operation is, and what the portal's pages may do with the body.
 use super::{Gateway, unavailable};
 use crate::{
     actors::doorkeeper::{KeyState, Remembered},
@@ -24,6 +25,9 @@ use std::time::Duration;
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const LONGEST_KEY: usize = 255;
+/// About one message on one connection, or for one browser.
+const NOT_KEPT: [HeaderName; 5] =
+    [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::DATE, header::SET_COOKIE];
 
 /// Answers with `work`, at most once for each key; without a key every time.
 pub async fn once<W>(
@@ -79,23 +83,30 @@ async fn keepable(response: Response, most: usize) -> (Response, Option<Remember
             return (Problem::from(Code::AGENT_BROKE_OFF).into_response(), None);
         }
     };
-    let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
     let kept = std::str::from_utf8(&bytes).ok().filter(|_| !again).map(|body| Remembered {
         status: status.as_u16(),
-        content_type: text(header::CONTENT_TYPE).unwrap_or_default(),
+        headers: written(&parts.headers),
         body: body.to_owned(),
     });
     (Response::from_parts(parts, Body::from(bytes)), kept)
 }
 
+fn written(headers: &HeaderMap) -> String {
+    let kept = headers.iter().filter(|(name, _)| !NOT_KEPT.contains(name));
+    let texts: Vec<(&str, &str)> =
+        kept.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+    serde_json::to_string(&texts).unwrap_or_default()
+}
+
+fn read(headers: &str) -> HeaderMap {
+    let texts: Vec<(String, String)> = serde_json::from_str(headers).unwrap_or_default();
+    texts.iter().filter_map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, value.parse().ok()?))).collect()
+}
+
 fn replayed(kept: Remembered) -> Response {
-    let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
-    let mut response = (status, kept.body).into_response();
-    let headers = response.headers_mut();
-    headers.remove(header::CONTENT_TYPE);
-    if let (Ok(kind), false) = (HeaderValue::from_str(&kept.content_type), kept.content_type.is_empty()) {
-        headers.insert(header::CONTENT_TYPE, kind);
-    }
-    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    let mut response = Response::new(Body::from(kept.body));
+    *response.status_mut() = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
+    *response.headers_mut() = read(&kept.headers);
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     response
 }

@@ -1,6 +1,7 @@
 //! `/openapi.json`: generated from the handlers, and for forwarded paths from the table of routes.
 use super::{
     Gateway, ROUTES, catalog, console, dev, doctor, health, ide, metrics, people, provision, servers, session, status,
+    welcome,
 };
 use crate::model::gateway::Access;
 use axum::{Json, extract::State, http::Method};
@@ -18,6 +19,7 @@ use utoipa::{
 #[openapi(
     info(title = "zlh gateway", description = "Who may do what, every container's status, the way to its agent. Errors are application/problem+json."),
     paths(
+        welcome::welcome,
         health::healthz,
         document,
         session::login,

@@ -116,8 +116,9 @@ pub async fn change_password(
     request: Request,
 ) -> Result<StatusCode, Problem> {
     let Principal { user, .. } = principal.ok_or(Code::UNAUTHORIZED)?;
+    let peer = gateway.sender(&connection, request.headers());
     let change: PasswordChange = body::json(request, &gateway.limits).await?;
-    let paced = gateway.doorkeeper.paces().login(&user.name, connection.peer.ip());
+    let paced = gateway.doorkeeper.paces().login(&user.name, peer);
     paced.map_err(|wait| Problem::from(Code::TOO_MANY_LOGINS).retry_after(wait))?;
     let knows = gateway.doorkeeper.knows_password(&user, change.old_password).await;
     if !knows.map_err(|e| unavailable(&e))? {

@@ -2,7 +2,7 @@
 use super::{
     Gateway, catalog, console, dev, doctor,
     forward::{beneath, to},
-    health, ide, metrics, openapi, people, provision, servers, session, status,
+    health, ide, metrics, openapi, people, provision, servers, session, status, welcome,
 };
 use crate::model::gateway::{Access, ContainerType, Scope};
 use axum::{
@@ -31,6 +31,7 @@ const fn route(
 
 #[rustfmt::skip]
 pub const ROUTES: &[Route] = &[
+    route(Access::Open, Method::GET, "/", || get(welcome::welcome)),
     route(Access::Open, Method::GET, "/healthz", || get(health::healthz)),
     route(Access::Open, Method::POST, "/api/auth/login", || post(session::login)),
     route(Access::Person(Scope::Read), Method::POST, "/api/auth/logout", || post(session::logout)),

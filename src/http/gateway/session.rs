@@ -64,8 +64,8 @@ pub async fn login(
     request: Request,
 ) -> Result<Response, Problem> {
     super::door::own_page(&gateway, request.headers())?;
+    let peer = gateway.sender(&connection, request.headers());
     let login: LoginBody = body::json(request, &gateway.limits).await?;
-    let peer = connection.peer.ip();
     let tried = gateway.doorkeeper.login(&login.username, login.password, peer).await;
     let status = tried.as_ref().map_or_else(|denial| refused(denial).status, |_| 200);
     let note = Note { actor: login.username, peer: Some(peer), action: "login".into(), object: "-".into() };

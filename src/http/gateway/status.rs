@@ -38,7 +38,7 @@ pub async fn status(
     let server = server.ok_or(Code::NO_SUCH_SERVER)?;
     let cached = gateway.statuses.read(server.vmid);
     let cached = cached.ok_or_else(|| Problem::from(Code::NO_STATUS).retry_after(RETRY))?;
-    let mut response = Response::new(cached.json.clone().into());
+    let mut response = Response::new(cached.shown().into());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -101,7 +101,7 @@ impl Feed {
         match self.newest.borrow_and_update().as_ref() {
             Some(cached) => {
                 text.extend_from_slice(b"event: status\ndata: ");
-                text.extend_from_slice(&cached.json);
+                text.extend_from_slice(&cached.shown());
                 text.extend_from_slice(b"\n\n");
             }
             None => text.extend_from_slice(b": nothing is known yet\n\n"),

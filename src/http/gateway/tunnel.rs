@@ -19,15 +19,22 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use crate::http::{
-    Response,
-    problem::{Code, Problem},
-    server::{
-        Traffic,
-        connection::{Answer, Connection, Face},
+use super::sender::sender;
+use crate::{
+    http::{
+        Response,
+        problem::{Code, Problem},
+        server::{
+            Traffic,
+            connection::{Answer, Connection, Face},
+        },
+    },
+    model::{
+        gateway::settings::{self, GatewaySettings},
+        ids::Vmid,
+        network::Network,
     },
 };
-use crate::model::{gateway::settings, ids::Vmid};
 use access::{Admitted, Doors, Target};
 use axum::{
     body::Body,
@@ -52,12 +59,15 @@ pub struct Tunnel {
     doors: Arc<dyn Doors>,
     client: Client<HttpConnector, Incoming>,
     settings: settings::Tunnel,
+    trusted_proxies: Vec<Network>,
     origin: Origin,
     traffic: Arc<Traffic>,
 }
 
 impl Tunnel {
-    pub fn new(doors: Arc<dyn Doors>, settings: &settings::Tunnel, origin: Origin) -> Tunnel {
+    pub fn new(doors: Arc<dyn Doors>, settings: &GatewaySettings, origin: Origin) -> Tunnel {
+        let trusted_proxies = settings.trusted_proxies.clone();
+        let settings = &settings.tunnel;
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(settings.connect_timeout));
@@ -67,7 +77,8 @@ impl Tunnel {
             .pool_max_idle_per_host(settings.upstream_connections)
             .set_host(false)
             .build(connector);
-        Tunnel { doors, client, settings: settings.clone(), origin, traffic: Arc::default() }
+        let settings = settings.clone();
+        Tunnel { doors, client, settings, trusted_proxies, origin, traffic: Arc::default() }
     }
 
     /// Where the server should count.
@@ -130,7 +141,7 @@ impl Tunnel {
             return self.own(own, &request, &place).await.map_err(at);
         }
         let way = Way {
-            peer: connection.peer.ip(),
+            sender: sender(connection.peer.ip(), request.headers(), &self.trusted_proxies),
             https: self.origin.https(),
             prefix: &place.prefix,
             host: &host,

@@ -1,6 +1,14 @@
 //! One accepted connection, and what a face has to offer to be served on it.
-use super::{Traffic, stalling::Stalling};
-use crate::http::Response;
+use super::{
+    Traffic,
+    heads::{Ambiguity, Heads},
+    stalling::Stalling,
+};
+use crate::http::{Response, problem::Code};
+use axum::{
+    http::{HeaderValue, header},
+    response::IntoResponse,
+};
 use futures_util::future::BoxFuture;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -93,14 +101,16 @@ impl Connection {
             return;
         }
         let connection = Arc::new(self);
+        let ambiguity = Ambiguity::default();
+        let heads = Heads::new(ambiguity.clone());
         let service = service_fn({
             let connection = connection.clone();
             move |request| {
                 connection.traffic.requests.fetch_add(1, Relaxed);
-                face.answer(&connection, request)
+                if ambiguity.is_found() { Answer::now(ambiguous()) } else { face.answer(&connection, request) }
             }
         });
-        let io = TokioIo::new(Stalling::new(stream, stall));
+        let io = TokioIo::new(Stalling::new(stream, heads, stall));
         let mut served = pin!(http.serve_connection(io, service).with_upgrades());
         let result = tokio::select! {
             biased;
@@ -114,6 +124,14 @@ impl Connection {
             tracing::debug!(%error, peer = %connection.peer, "a connection ended badly");
         }
     }
+}
+
+/// A proxy before us may see another request in the same bytes, and somebody else's would be answered with ours.
+fn ambiguous() -> Response {
+    let why = "Its head can be read in two ways: more than one length, a coding other than chunked, or a line that ends oddly.";
+    let mut response = Code::MALFORMED.because(why).into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 impl Drop for Connection {

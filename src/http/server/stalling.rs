@@ -1,4 +1,6 @@
-//! A TCP stream whose peer may not stop taking bytes for ever: a slow-read client is cut off, whatever it asked for.
+//! A TCP stream whose peer may not stop taking bytes for ever: a slow-read client is cut off, whatever it asked for. What
+//! it sends is looked at on its way in.
+use super::heads::Heads;
 use std::{
     io::{self, IoSlice},
     pin::Pin,
@@ -15,13 +17,14 @@ use tokio::{
 /// made by the first write that has to wait.
 pub struct Stalling {
     stream: TcpStream,
+    heads: Heads,
     limit: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stalling {
-    pub fn new(stream: TcpStream, limit: Duration) -> Stalling {
-        Stalling { stream, limit, deadline: None }
+    pub fn new(stream: TcpStream, heads: Heads, limit: Duration) -> Stalling {
+        Stalling { stream, heads, limit, deadline: None }
     }
 
     /// The bare stream, for a protocol with a patience of its own.
@@ -43,7 +46,10 @@ impl Stalling {
 
 impl AsyncRead for Stalling {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.heads.see(&buf.filled()[before..]);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -25,12 +25,16 @@ async fn a_request_is_never_smuggled_behind_another() {
         "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Content-Length: 0\r\nContent-Length: 0\r\n",
+        "Content-Length: 0\r\nX: bare\n",
     ];
     for head in heads {
         let request = format!("POST /start HTTP/1.1\r\n{host}{head}\r\n0\r\n\r\n{smuggled}");
         let mut stream = agent.connect().await;
         stream.write_all(request.as_bytes()).await.unwrap();
         let reply = rest(&mut stream).await;
+        assert_eq!((reply.status, reply.problem().as_str()), (400, "malformed"), "{head}");
         assert!(!String::from_utf8_lossy(&reply.body).contains("HTTP/1.1"), "one answer, then closed: {head}");
     }
     let refused = [
@@ -49,11 +53,7 @@ async fn a_request_is_never_smuggled_behind_another() {
         let reply = agent.raw(format!("POST /start HTTP/1.1\r\n{host}{head}\r\nabcd{smuggled}")).await;
         assert!(matches!(reply.status, 0 | 400), "{head}: {reply:?}");
     }
-    let calls = agent.calls.len();
-    let mut agent = agent;
-    for _ in 0..calls {
-        assert_eq!(agent.calls.recv().await.unwrap(), "start api", "only what was asked for openly");
-    }
+    assert_eq!(agent.calls.len(), 0, "nothing of all that reached the game");
 }
 
 #[tokio::test]

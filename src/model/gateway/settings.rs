@@ -1,5 +1,8 @@
 //! Every limit, timeout and path of `zlh gateway` as plain values. Field paths are the dotted keys.
-use crate::model::settings::{Limits, Secret};
+use crate::model::{
+    network::Network,
+    settings::{Limits, Secret},
+};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Settings of `zlh gateway`.
@@ -19,6 +22,8 @@ pub struct GatewaySettings {
     /// How browsers reach the API; `https` makes cookies Secure.
     pub public_url: Option<String>,
     pub ide_public_url: Option<String>,
+    /// Proxies before this gateway: only what they say of a request's sender (`X-Forwarded-For`) is believed.
+    pub trusted_proxies: Vec<Network>,
     /// Host mode: `dev-<vmid>.<suffix>`.
     pub ide_host_suffix: Option<String>,
     /// Keys that encrypt agent tokens and sign IDE tokens; `gateway.key` in `data` if not named.
@@ -177,6 +182,7 @@ impl Default for GatewaySettings {
             artifacts_url: None,
             public_url: None,
             ide_public_url: None,
+            trusted_proxies: Vec::new(),
             ide_host_suffix: None,
             key_file: None,
             refresh: Duration::from_millis(300),

@@ -9,7 +9,7 @@ fn at(seconds: i64) -> WallTime {
 fn entry(life: &str, revision: u64, seen: i64) -> Entry {
     let status = json!({"vmid": 5, "instanceId": life, "revision": revision, "timestamp": seen, "state": "running",
         "error": "it hurts", "hostOnline": "not the agent's to say", "usage": {"cpuPercent": 1.5}});
-    Entry::of_status(&serde_json::to_vec(&status).unwrap(), at(seen)).unwrap()
+    Entry::of_status(&serde_json::to_vec(&status).unwrap(), None, at(seen)).unwrap()
 }
 
 fn shown(entry: &Entry) -> Value {
@@ -26,9 +26,31 @@ fn an_entry_has_the_agents_fields_and_the_collectors_own() {
 }
 
 #[test]
+fn what_ready_answered_stands_for_the_statuss_own_word() {
+    let status = br#"{"revision":1,"ready":true,"readySource":"tcp","readyError":"x"}"#;
+    let with = |ready: Option<&Readiness>| shown(&Entry::of_status(status, ready, at(1)).unwrap());
+    let pair = |entry: Value| (entry["ready"].clone(), entry["readyError"].clone(), entry["readySource"].clone());
+    assert_eq!(pair(with(None)), (json!(true), json!("x"), json!("tcp")));
+    assert_eq!(pair(with(Some(&Readiness::Ready))), (json!(true), json!(""), json!("tcp")));
+    let no = Readiness::NotReady("\"starting\"".into());
+    assert_eq!(pair(with(Some(&no))), (json!(false), json!("\"starting\""), json!("tcp")));
+    let silent = shown(&Entry::of_status(b"{}", Some(&Readiness::Ready), at(1)).unwrap());
+    assert_eq!(silent["ready"], true, "also where the status does not say it");
+}
+
+#[test]
 fn what_is_no_status_is_refused_with_a_reason() {
-    for bad in ["", "[]", "null", "{\"instanceId\":\"a\",\"revision\":-1,\"timestamp\":1}", "{\"instanceId\":\"a\""] {
-        assert!(Entry::of_status(bad.as_bytes(), at(1)).unwrap_err().contains("cannot be read"), "{bad}");
+    for bad in [
+        "",
+        "[]",
+        "null",
+        "{\"instanceId\":\"a\",\"revision\":-1,\"timestamp\":1}",
+        "{\"instanceId\":\"a\"",
+        "{}x",
+        "{\"a\":}",
+        "{\"\\u0061\":1}",
+    ] {
+        assert!(Entry::of_status(bad.as_bytes(), None, at(1)).unwrap_err().contains("cannot be read"), "{bad}");
         assert_eq!(Entry::of_cache(bad.as_bytes().to_vec()), None, "{bad}");
     }
 }

@@ -107,7 +107,13 @@ async fn echo(request: Request<Incoming>) -> Response {
         "length": body.len(),
         "body": String::from_utf8_lossy(&body[..body.len().min(1000)]),
     });
-    (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], said.to_string()).into_response()
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::LOCATION, "/operations/op-1"),
+        (header::SET_COOKIE, "a=1"),
+        (header::HeaderName::from_static("operation-id"), "op-1"),
+    ];
+    (StatusCode::OK, headers, said.to_string()).into_response()
 }
 
 /// What a hostile container would like to do to the portal's origin.

@@ -48,6 +48,28 @@ async fn who_tries_often_waits_and_a_name_tells_nothing() {
 }
 
 #[tokio::test]
+async fn behind_a_trusted_proxy_each_sender_has_tries_of_their_own() {
+    let f = Fixture::with(|s| {
+        s.login.burst = 2;
+        s.login.refill = Duration::from_secs(3600);
+        s.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await;
+    let tried = async |forwarded: &str| {
+        let wrong = json!({"username": "ann", "password": "wrong password"});
+        f.post("/api/auth/login").header("x-forwarded-for", forwarded).json(&wrong).send().await.unwrap().status()
+    };
+    for forwarded in ["198.51.100.1", "6.6.6.6, 198.51.100.1"] {
+        assert_eq!(tried(forwarded).await, 401);
+    }
+    assert_eq!(tried("7.7.7.7, 198.51.100.1").await, 429, "what a client writes before its address changes nothing");
+    assert_eq!(tried("198.51.100.2").await, 401, "another sender");
+    let (_, body) = answer(f.get("/api/audit").by(&f.root)).await;
+    let peers: Vec<&str> = body["entries"].as_array().unwrap().iter().filter_map(|e| e["peer"].as_str()).collect();
+    assert_eq!(peers, ["198.51.100.1", "198.51.100.1", "198.51.100.2"]);
+}
+
+#[tokio::test]
 async fn a_foreign_page_cannot_use_a_cookie() {
     let f = Fixture::with(|s| s.public_url = Some("https://portal.example".into())).await;
     let own = format!("http://{}", f.at);
@@ -140,8 +162,9 @@ async fn deeds_are_noted_without_secrets() {
     for secret in [&f.ann.secret.0, "hunter2", AGENT_TOKEN, PASSWORD] {
         assert!(!body.to_string().contains(secret));
     }
-    let chain = f.gateway.doorkeeper.directory().database().verify_audit().await.unwrap();
-    assert_eq!((chain.entries, chain.broken_at), (3, None));
+    let directory = f.gateway.doorkeeper.directory();
+    let chain = directory.database().verify_audit(&directory.keyring()).await.unwrap();
+    assert_eq!((chain.entries, chain.broken_at, chain.end), (3, None, crate::host::database::End::Sound));
 }
 
 #[tokio::test]

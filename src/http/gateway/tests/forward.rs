@@ -162,6 +162,16 @@ async fn the_same_key_does_nothing_twice() {
     let before = count();
     let again = keyed("k1", wish.clone(), &f.ann).send().await.unwrap();
     assert_eq!(again.headers()["idempotency-replayed"], "true");
+    for (name, value) in [
+        ("content-type", "application/json"),
+        ("location", "/operations/op-1"),
+        ("operation-id", "op-1"),
+        ("x-content-type-options", "nosniff"),
+        ("content-security-policy", "sandbox; default-src 'none'"),
+    ] {
+        assert_eq!(again.headers()[name], value, "{name}");
+    }
+    assert!(!again.headers().contains_key("set-cookie"));
     assert_eq!(again.json::<Value>().await.unwrap(), first);
     assert_eq!(code(keyed("k1", json!({"runtime": "go"}), &f.ann)).await, problem(422, "idempotency_key_reused"));
     assert_eq!(count(), before);

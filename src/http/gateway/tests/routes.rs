@@ -50,7 +50,7 @@ const BOOTSTRAP: &str = "/api/dev/{id}/ide";
 fn few_routes_are_open_and_every_server_is_somebodys() {
     let open: Vec<&str> = ROUTES.iter().filter(|r| r.access == Access::Open).map(|r| r.path).collect();
     // The link into an IDE is opened with the token in it (`tunnel::entry`).
-    assert_eq!(open, ["/healthz", "/api/auth/login", BOOTSTRAP, "/openapi.json"]);
+    assert_eq!(open, ["/", "/healthz", "/api/auth/login", BOOTSTRAP, "/openapi.json"]);
     for route in ROUTES.iter().filter(|r| r.path.contains("{id}") && r.path != BOOTSTRAP) {
         let of_a_server = matches!(route.access, Access::Server(_) | Access::Kind(..));
         let deed = route.access == Access::Admin && route.method != Method::GET;

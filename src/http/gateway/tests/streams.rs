@@ -11,7 +11,7 @@ use tokio::{
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 fn cached(state: &str) -> Cached {
-    Cached { json: json!({"state": state}).to_string().into(), last_seen: WallTime(1) }
+    Cached::new(json!({"state": state}).to_string().into(), WallTime(1))
 }
 
 #[tokio::test]

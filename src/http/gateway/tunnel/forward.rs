@@ -18,10 +18,11 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+use tokio::time::{sleep, timeout};
 
 /// An answer of at most so many bytes is over before anybody could want to end it.
 const SHORT: u64 = 64 << 10;
-/// Within this time most requests are answered; only then is it worth watching whether the pass still stands.
+/// Within this time most requests are answered.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Sends the request on, and gives its answer as the browser may have it.
@@ -36,21 +37,21 @@ pub(super) async fn carry(
     *request.uri_mut() = headers::target(&target.ide, &place.rest).ok_or(Code::MALFORMED)?;
     *request.version_mut() = Version::HTTP_11;
     headers::for_workspace(request.headers_mut(), way, None);
-    let over = async {
-        tokio::time::sleep(PATIENCE).await;
-        admitted.pass.clone().over().await;
-    };
-    let asked = tokio::time::timeout(tunnel.settings.response_timeout, tunnel.client.request(request));
-    let answer = tokio::select! {
-        biased;
-        answer = asked => answer,
-        () = over => return Err(Code::IDE_LOGIN.into()),
+    let mut asked = tunnel.client.request(request);
+    // One timer for most requests; only a slow one is worth watching whether its pass still stands.
+    let answer = match timeout(tunnel.settings.response_timeout.min(PATIENCE), &mut asked).await {
+        Ok(answer) => answer,
+        Err(_) => tokio::select! {
+            biased;
+            answer = asked => answer,
+            () = admitted.pass.clone().over() => return Err(Code::IDE_LOGIN.into()),
+            () = sleep(tunnel.settings.response_timeout.saturating_sub(PATIENCE)) => return Err(Code::IDE_TIMEOUT.into()),
+        },
     };
     let mut answer = match answer {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) if error.is_connect() => return Err(unreachable(target, &error)),
-        Ok(Err(error)) => return Err(Code::IDE_BROKE.because(format!("{} broke off: {}", target.ide, causes(&error)))),
-        Err(_) => return Err(Code::IDE_TIMEOUT.into()),
+        Ok(answer) => answer,
+        Err(error) if error.is_connect() => return Err(unreachable(target, &error)),
+        Err(error) => return Err(Code::IDE_BROKE.because(format!("{} broke off: {}", target.ide, causes(&error)))),
     };
     if answer.status().is_informational() {
         return Err(Code::IDE_BROKE.because("The workspace switched protocols without being asked."));

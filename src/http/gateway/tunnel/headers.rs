@@ -42,7 +42,7 @@ const WORKER_SCOPE: HeaderName = HeaderName::from_static("service-worker-allowed
 /// What the tunnel knows of a request's way.
 #[derive(Clone, Copy, Debug)]
 pub struct Way<'a> {
-    pub peer: IpAddr,
+    pub sender: IpAddr,
     pub https: bool,
     /// `/__ide/<vmid>`, or empty in host mode.
     pub prefix: &'a str,
@@ -81,8 +81,8 @@ pub fn for_workspace(headers: &mut HeaderMap, way: &Way, upgrade: Option<HeaderV
     let proto = HeaderValue::from_static(if way.https { "https" } else { "http" });
     headers.insert(FORWARDED_PROTO, proto);
     headers.insert(FORWARDED_HOST, way.host.clone());
-    if let Ok(peer) = HeaderValue::from_str(&way.peer.to_canonical().to_string()) {
-        headers.insert(FORWARDED_FOR, peer);
+    if let Ok(sender) = HeaderValue::from_str(&way.sender.to_canonical().to_string()) {
+        headers.insert(FORWARDED_FOR, sender);
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     http::{server, tests::DEADLINE},
-    model::{gateway::settings, ids::Vmid, settings::Limits},
+    model::{gateway::settings::GatewaySettings, ids::Vmid, settings::Limits},
 };
 use futures_util::future::BoxFuture;
 use std::{
@@ -36,10 +36,10 @@ fn cookie(vmid: u32) -> String {
 
 /// Of a gateway whose IDE listener is on port 8081.
 fn origin(public: Option<&str>, suffix: Option<&str>) -> Origin {
-    let settings = settings::GatewaySettings {
+    let settings = GatewaySettings {
         ide_public_url: public.map(str::to_owned),
         ide_host_suffix: suffix.map(str::to_owned),
-        ..settings::GatewaySettings::default()
+        ..GatewaySettings::default()
     };
     Origin::new(&settings, 8081)
 }
@@ -104,7 +104,7 @@ impl Fixture {
         upstream: SocketAddr,
         origin: Origin,
         renews: bool,
-        adjust: impl FnOnce(&mut settings::Tunnel),
+        adjust: impl FnOnce(&mut GatewaySettings),
     ) -> Fixture {
         let target = Target { ide: upstream.to_string().parse().unwrap(), agent_port: 18888 };
         let doors = Arc::new(Scripted {
@@ -114,9 +114,9 @@ impl Fixture {
             renews,
             starts: AtomicU32::new(0),
         });
-        let mut tunnel = settings::Tunnel::default();
-        adjust(&mut tunnel);
-        let face = TunnelFace(Arc::new(Tunnel::new(doors.clone(), &tunnel, origin)));
+        let mut settings = GatewaySettings::default();
+        adjust(&mut settings);
+        let face = TunnelFace(Arc::new(Tunnel::new(doors.clone(), &settings, origin)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (shutdown, stopped) = oneshot::channel::<()>();

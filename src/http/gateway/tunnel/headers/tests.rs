@@ -4,7 +4,7 @@ use super::*;
 static HOST: HeaderValue = HeaderValue::from_static("ide.test:8443");
 
 fn way(prefix: &str) -> Way<'_> {
-    Way { peer: [10, 0, 0, 9].into(), https: true, prefix, host: &HOST, upstream: "10.60.0.7:8080" }
+    Way { sender: [10, 0, 0, 9].into(), https: true, prefix, host: &HOST, upstream: "10.60.0.7:8080" }
 }
 
 fn list(lines: &[&str]) -> HeaderMap {

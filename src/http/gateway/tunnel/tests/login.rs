@@ -149,7 +149,7 @@ async fn the_apis_bootstrap_sets_the_cookie_where_the_name_is_shared() {
     let doors = Fixture::before(nobody().await).await.doors;
     let at = |public: Option<&str>, suffix: Option<&str>| {
         doors.tokens.lock().unwrap().insert("7:t".into());
-        Tunnel::new(doors.clone(), &settings::Tunnel::default(), origin(public, suffix))
+        Tunnel::new(doors.clone(), &GatewaySettings::default(), origin(public, suffix))
     };
     for (public, suffix, location, sets) in [
         (None, None, "http://127.0.0.1:8081/__ide/7/", true),

@@ -63,6 +63,46 @@ async fn bodies_pass_in_any_framing() {
 }
 
 #[tokio::test]
+async fn who_expects_a_100_gets_one_and_then_sends_its_body() {
+    let mut workspace = Workspace::doing(|mut stream, _| async move {
+        // A workspace that says it as well: the browser hears it once.
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+        let mut body = [0; 3];
+        stream.read_exact(&mut body).await.unwrap();
+        let answer = [b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", &body[..]].concat();
+        stream.write_all(&answer).await.unwrap();
+    })
+    .await;
+    let gateway = Fixture::before(workspace.addr).await;
+    let (host, cookie) = (gateway.host(), cookie(7));
+    let head = format!(
+        "POST /__ide/7/ HTTP/1.1\r\n{host}{cookie}Expect: 100-continue\r\nContent-Length: 3\r\nConnection: close\r\n\r\n"
+    );
+    let mut browser = gateway.connect().await;
+    browser.write_all(head.as_bytes()).await.unwrap();
+    let mut first = [0; 25];
+    timeout(DEADLINE, browser.read_exact(&mut first)).await.expect("told to go on").unwrap();
+    assert_eq!(&first, b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert!(has(&workspace.saw().await, "expect: 100-continue"));
+    browser.write_all(b"end").await.unwrap();
+    let mut rest = String::new();
+    timeout(DEADLINE, browser.read_to_string(&mut rest)).await.unwrap().unwrap();
+    assert!(rest.starts_with("HTTP/1.1 200 OK") && rest.ends_with("\r\n\r\nend"), "{rest}");
+}
+
+#[tokio::test]
+async fn who_is_refused_at_the_door_is_not_asked_for_a_body() {
+    let mut workspace = Workspace::answering(OK).await;
+    let gateway = Fixture::before(workspace.addr).await;
+    let host = gateway.host();
+    let head = format!(
+        "POST /__ide/7/ HTTP/1.1\r\n{host}Expect: 100-continue\r\nContent-Length: 3\r\nConnection: close\r\n\r\n"
+    );
+    assert_eq!(status(&gateway.raw(head).await), 401);
+    assert!(workspace.saw_nothing());
+}
+
+#[tokio::test]
 async fn answers_pass_in_any_framing() {
     for (answer, wanted) in [
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n", "abc"),
@@ -184,7 +224,7 @@ async fn a_broken_answer_is_never_a_whole_one() {
 async fn a_workspace_that_never_answers_is_a_timeout() {
     let workspace = Workspace::doing(|mut stream, _| async move { _ = stream.read_u8().await }).await;
     let at = origin(None, None);
-    let gateway = Fixture::with(workspace.addr, at, false, |t| t.response_timeout = MOMENT).await;
+    let gateway = Fixture::with(workspace.addr, at, false, |s| s.tunnel.response_timeout = MOMENT).await;
     let reply = gateway.fetch("/__ide/7/", "").await;
     assert!(status(&reply) == 504 && reply.contains("ide_timeout"), "{reply}");
 }
