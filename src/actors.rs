@@ -1,4 +1,5 @@
 //! Who remembers and waits: one actor a concern, supervised by the root actor.
+pub mod backup;
 pub mod code_server;
 pub mod collector;
 pub mod container;

@@ -1,10 +1,12 @@
 //! What there is: plain data every room may name. No I/O, no clock, no async.
+pub mod backup;
 pub mod catalog;
 pub mod console;
 pub mod container;
 pub mod crash;
 pub mod dev;
 pub mod doctor;
+pub mod exclude;
 pub mod exit;
 pub mod furnishing;
 pub mod game;

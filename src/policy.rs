@@ -1,6 +1,7 @@
 //! What we decide: pure functions and state machines. Time and chance come in as arguments.
 pub mod access;
 pub mod address;
+pub mod backup;
 pub mod catalog;
 pub mod code_server;
 pub mod collector;

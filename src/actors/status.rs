@@ -22,6 +22,7 @@ use crate::{
         time::{BootTime, WallTime},
     },
     policy::{
+        backup::BackupPart,
         installer::InstallPart,
         status::{DevPart, Finding, GamePart, Identity, Parts, all_operations, findings, fold, revise, says_the_same},
     },
@@ -105,6 +106,7 @@ struct Shared {
     code_server: watch::Sender<GamePart>,
     dev: watch::Sender<DevPart>,
     install: watch::Sender<InstallPart>,
+    backup: watch::Sender<BackupPart>,
     update: watch::Sender<Vec<Warning>>,
     published: watch::Sender<Arc<Published>>,
 }
@@ -118,8 +120,8 @@ impl Status {
         let first = with_json(unsent(fold(&parts, now), &parts, &[], now.1))?;
         let (game, dev, code_server) = (watch::Sender::new(game), watch::Sender::default(), watch::Sender::default());
         let (install, published) = (watch::Sender::default(), watch::Sender::new(Arc::new(first)));
-        let update = watch::Sender::default();
-        let shared = Shared { identity, gauges, interval, game, code_server, dev, install, update, published };
+        let (backup, update) = (watch::Sender::default(), watch::Sender::default());
+        let shared = Shared { identity, gauges, interval, game, code_server, dev, install, backup, update, published };
         Ok(Status { slot: Slot::default(), shared: Arc::new(shared) })
     }
 
@@ -154,6 +156,17 @@ impl Status {
     pub fn publish_install(&self, part: InstallPart) {
         self.shared.install.send_replace(part);
         self.slot.cast(Message::Changed);
+    }
+
+    /// As [`Status::publish_game`], for what goes on with backups.
+    pub fn publish_backup(&self, part: BackupPart) {
+        self.shared.backup.send_replace(part);
+        self.slot.cast(Message::Changed);
+    }
+
+    /// What the game server and the dev container said last of themselves.
+    pub fn workloads(&self) -> (GamePart, DevPart) {
+        (self.shared.game.borrow().clone(), self.shared.dev.borrow().clone())
     }
 
     /// As [`Status::publish_game`], for what is to be said of the agent's updates.
@@ -218,11 +231,11 @@ impl Actor for StatusAggregator {
 
     async fn pre_start(&self, _: ActorRef<Message>, _: ()) -> Result<State, ActorProcessingErr> {
         let (game, dev) = (self.shared.game.borrow().clone(), self.shared.dev.borrow().clone());
-        let install = self.shared.install.borrow().clone();
+        let (install, backup) = (self.shared.install.borrow().clone(), self.shared.backup.borrow().clone());
         let usage = self.shared.published.borrow().snapshot.usage.clone();
         let code_server = self.shared.code_server.borrow().clone();
         let identity = self.shared.identity.clone();
-        let parts = Parts { identity, game, code_server, dev, install, usage, machine: Vec::new() };
+        let parts = Parts { identity, game, code_server, dev, install, backup, usage, machine: Vec::new() };
         Ok(State { parts, tasks: JoinSet::new() })
     }
 
@@ -260,6 +273,7 @@ impl StatusAggregator {
         state.parts.take_code_server(self.shared.code_server.borrow().clone());
         state.parts.take_dev(self.shared.dev.borrow().clone());
         state.parts.install = self.shared.install.borrow().clone();
+        state.parts.backup = self.shared.backup.borrow().clone();
         if stage(&state.parts) != before {
             let (me, usage) = (me.clone(), self.shared.gauges.usage(stage(&state.parts).0));
             state.tasks.spawn(async move { _ = me.cast(Message::Sampled(usage.await)) });

@@ -1,4 +1,5 @@
 //! Composition root of `zlh agent`: settings, doors to the machine, actors, listener; then it waits to be told to stop.
+mod backing;
 mod dev;
 mod furnishing;
 mod gauges;
@@ -14,6 +15,7 @@ mod world;
 use super::args::AgentArgs;
 use crate::{
     actors::{
+        backup::Vault,
         code_server::CodeServer,
         container::Container,
         dev_provision::DevProvision,
@@ -38,6 +40,7 @@ use crate::{
     },
     policy::{game_server::command::Leaving, status::Identity},
 };
+use backing::MachineBackups;
 use dev::{DevWorld, editor, shells::Shells};
 use gauges::MachineGauges;
 use installing::MachineWorkshop;
@@ -161,7 +164,7 @@ async fn live(settings: Arc<Settings>, life: Life) -> Result<Option<Handover>, F
         .map_err(|e| Failure::Start(format!("cannot listen on {}: {e}", settings.listen)))?;
     let address = listener.local_addr().map_err(cannot("read the listener's address"))?;
     let Actors { status, container, installer, updater, handover, children } = actors(&settings)?;
-    let (game, code_server) = (container.game.clone(), container.code_server.clone());
+    let workloads = (container.game.clone(), container.code_server.clone(), container.backups.clone());
     let mut root = Root::spawn(children, actor_rule()).await.map_err(cannot("start the root actor"))?;
     let (drain, drained) = watch::channel(false);
     let (container, installer, updates) = (Arc::new(container), Arc::new(installer), Arc::new(updater.clone()));
@@ -183,11 +186,11 @@ async fn live(settings: Arc<Settings>, life: Life) -> Result<Option<Handover>, F
         None => {
             tracing::info!("asked to stop");
             life.ends_by_order().await;
-            root.shut_down(farewell(leaving(&settings), &settings, &game, &code_server)).await;
+            root.shut_down(farewell(leaving(&settings), &settings, &workloads)).await;
         }
         Some(next) => {
             tracing::info!(program = %next.program.display(), "handing over to another version");
-            root.shut_down(farewell(Leaving::Leave, &settings, &game, &code_server)).await;
+            root.shut_down(farewell(Leaving::Leave, &settings, &workloads)).await;
         }
     }
     drain.send_replace(true);
@@ -208,6 +211,7 @@ struct Actors {
 
 /// All concerns of a container, wired to this machine.
 fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
+    backing::recover(settings);
     let keeper = KeeperClient::new(world::plan(settings).map_err(cannot("find the program's own file"))?)
         .map_err(cannot("prepare the keeper"))?;
     let editors_keeper = editor::keeper(settings).map_err(cannot("prepare the editor's keeper"))?;
@@ -236,8 +240,10 @@ fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     tokio::spawn(tell_shells(installer.clone(), provision.clone()));
     let children =
         [status.child(), installer.child(), game.child(), code_server.child(), provision.child(), terminal.child()];
-    let children = children.into_iter().chain([updater.child()]).collect();
-    let container = Container::new(game, provision, code_server, terminal, kind);
+    let vault = MachineBackups::new(settings.clone(), game.clone(), status.clone()).map_err(&state)?;
+    let vault = Vault::new(Arc::new(vault), settings.clone(), status.clone());
+    let children = children.into_iter().chain([updater.child(), vault.child()]).collect();
+    let container = Container::new(game, provision, code_server, terminal, (vault, status.clone()), kind);
     Ok(Actors { status, container, installer, updater, handover, children })
 }
 
@@ -299,7 +305,10 @@ fn leaving(settings: &Settings) -> Leaving {
 }
 
 /// Lets the workload go, or stops it first.
-async fn farewell(leaving: Leaving, settings: &Settings, game: &GameServer, code_server: &CodeServer) {
+async fn farewell(leaving: Leaving, settings: &Settings, workloads: &(GameServer, CodeServer, Vault)) {
+    let (game, code_server, backups) = workloads;
+    // Before the game: it may have been told to hold its writes.
+    backups.shut_down(FAREWELL_SLACK).await;
     let within = settings.stop.grace + FAREWELL_SLACK;
     let (game, editor) = tokio::join!(game.shut_down(leaving, within), code_server.shut_down(leaving, within));
     if let Err(denied) = game.and(editor) {

@@ -210,6 +210,9 @@ pub enum ClientVerb {
     /// Language runtimes: what is installed, and what could be
     #[command(subcommand)]
     Runtimes(RuntimesVerb),
+    /// Backups of the workspace or the server root
+    #[command(subcommand)]
+    Backup(BackupVerb),
     /// Update the agent itself; what it supervises does not notice
     Update(UpdateArgs),
     /// Check this machine and the configuration, and say what to do
@@ -352,6 +355,33 @@ pub enum RuntimesVerb {
     },
     /// Delete superseded versions and what no install needs
     Gc(WaitArgs),
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum BackupVerb {
+    /// Make one; people go on working, a game holds its writes meanwhile
+    Create(WaitArgs),
+    /// What there is, newest first
+    List,
+    /// Put one back; what is there now is saved first, and a game must be stopped
+    Restore {
+        /// Id of a backup (the part that the table shows is enough), or `last`
+        id: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Read all of one again and compare every file with its hash
+    Verify {
+        /// Id of a backup (the part that the table shows is enough), or `last`
+        id: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Delete one
+    Delete {
+        /// Id of a backup (the part that the table shows is enough)
+        id: String,
+    },
 }
 
 #[derive(Clone, Debug, Subcommand)]

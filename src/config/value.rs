@@ -1,4 +1,5 @@
 //! One setting's place in `Settings`: how its text is read, checked and written.
+use crate::model::exclude::Excludes;
 use crate::model::settings::{OnAgentStop, Secret, UpdateMode};
 use data_encoding::BASE64;
 use std::{
@@ -53,6 +54,8 @@ pub enum Slot<'a> {
     Account(&'a mut String),
     Word(&'a mut String),
     Names(&'a mut Vec<String>),
+    /// What a backup leaves out.
+    Patterns(&'a mut Vec<String>),
     Keys(&'a mut Vec<String>),
     Urls(&'a mut Vec<String>),
     AgentStop(&'a mut OnAgentStop),
@@ -98,6 +101,7 @@ impl Slot<'_> {
             Slot::Account(to) => account(text).map(|v| *to = v),
             Slot::Word(to) => account(text).map(|v| *to = v).map_err(|_| "not a plain word".into()),
             Slot::Names(to) => names(text).map(|v| *to = v),
+            Slot::Patterns(to) => patterns(text).map(|v| *to = v),
             Slot::Keys(to) => keys(text).map(|v| *to = v),
             Slot::Urls(to) => urls(text).map(|v| *to = v),
             Slot::AgentStop(to) => agent_stop(text).map(|v| *to = v),
@@ -125,7 +129,7 @@ impl Slot<'_> {
             Slot::HostName(v) | Slot::OptionalPath(v) => v.as_deref().unwrap_or_default().to_owned(),
             Slot::OwnAddress(v) => v.to_string(),
             Slot::Account(v) | Slot::Word(v) => (*v).clone(),
-            Slot::Names(v) | Slot::Keys(v) | Slot::Urls(v) => v.join(","),
+            Slot::Names(v) | Slot::Patterns(v) | Slot::Keys(v) | Slot::Urls(v) => v.join(","),
             Slot::AgentStop(v) => agent_stop_text(**v).to_owned(),
             Slot::Update(v) => update_mode_text(**v).to_owned(),
             Slot::Secret(v) => if v.is_some() { "[secret]" } else { "" }.to_owned(),
@@ -162,6 +166,7 @@ impl Slot<'_> {
             Slot::Account(_) => "an account name".into(),
             Slot::Word(_) => "a word of a-z, 0-9, _ and -".into(),
             Slot::Names(_) => "names divided by commas".into(),
+            Slot::Patterns(_) => "patterns as in a .gitignore, divided by commas".into(),
             Slot::Urls(_) => "http:// or https:// addresses divided by commas".into(),
             Slot::Keys(_) => "keys as `zlh artifacts keygen` prints them, divided by commas".into(),
             Slot::AgentStop(_) => "leave, stop or auto".into(),
@@ -324,6 +329,11 @@ fn names(text: &str) -> Result<Vec<String>, String> {
             if fits { Ok(one.to_owned()) } else { Err(format!("{one:?} is not a host name")) }
         })
         .collect()
+}
+
+fn patterns(text: &str) -> Result<Vec<String>, String> {
+    let all: Vec<String> = entries(text)?.into_iter().map(str::to_owned).collect();
+    Excludes::parse(&all).map(|_| all)
 }
 
 /// `ed25519:` and 32 bytes in base64.

@@ -19,6 +19,8 @@ pub enum OperationKind {
     Verify,
     Repair,
     Collect,
+    Backup,
+    Restore,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]

@@ -1,8 +1,10 @@
 //! Every limit, timeout and path an operator may set, as plain values. `config` reads them; `docs/settings.md` lists them.
 mod agent;
+mod backups;
 mod codeserver;
 
 pub use agent::{Agent, UpdateMode};
+pub use backups::Backups;
 pub use codeserver::Codeserver;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -49,6 +51,7 @@ pub struct Settings {
     pub dev: Dev,
     pub codeserver: Codeserver,
     pub install: Install,
+    pub backups: Backups,
     pub limits: Limits,
     pub status: Status,
     pub runtime: Runtime,
@@ -317,6 +320,7 @@ impl Default for Settings {
                 autostart: true,
             },
             install: Install::default(),
+            backups: Backups::default(),
             limits: Limits::default(),
             status: Status { interval: s(5) },
             runtime: Runtime { worker_threads: 2 },

@@ -11,7 +11,7 @@ use crate::{
         snapshot::{Players, Snapshot, Usage, Warning},
         time::{BootTime, WallTime},
     },
-    policy::{game_server::memory::LastCrash, installer::InstallPart},
+    policy::{backup::BackupPart, game_server::memory::LastCrash, installer::InstallPart},
 };
 use std::sync::Arc;
 
@@ -35,6 +35,7 @@ pub struct Parts {
     pub code_server: GamePart,
     pub dev: DevPart,
     pub install: InstallPart,
+    pub backup: BackupPart,
     pub usage: Usage,
     /// What the machine cannot give.
     pub machine: Vec<Warning>,
@@ -175,6 +176,8 @@ pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
         Kind::Dev => dev::fold(&mut s, &parts.dev, &parts.code_server, now.0),
     }
     fold_install(&mut s, &parts.install);
+    fold_operation(&mut s, parts.backup.operation.as_ref());
+    s.warnings.extend(parts.backup.warnings.iter().cloned());
     s.warnings.extend(parts.machine.iter().cloned());
     s
 }
@@ -258,14 +261,15 @@ fn fold_install(s: &mut Snapshot, install: &InstallPart) {
     s.warnings.extend(install.warnings.iter().cloned());
 }
 
-/// Newest first: ids sort by time. The workload's and the installer's, each bounded by `limits.operations_kept`.
+/// Newest first: ids sort by time. The workload's, the installer's and those on backups, each bounded by `limits.operations_kept`.
 pub fn all_operations(parts: &Parts) -> Arc<Vec<Operation>> {
     let (workload, install) = (parts.workload_operations(), &parts.install.operations);
-    let editor = &parts.code_server.operations;
-    if install.is_empty() && editor.is_empty() {
+    let (editor, backup) = (&parts.code_server.operations, &parts.backup.operations);
+    if install.is_empty() && editor.is_empty() && backup.is_empty() {
         return workload.clone();
     }
-    let mut all: Vec<Operation> = workload.iter().chain(install.iter()).chain(editor.iter()).cloned().collect();
+    let mut all: Vec<Operation> = 
+        workload.iter().chain(install.iter()).chain(editor.iter()).chain(backup.iter()).cloned().collect();
     all.sort_by(|a, b| b.id.cmp(&a.id));
     Arc::new(all)
 }

@@ -1,6 +1,6 @@
 //! `/openapi.json`, generated from the handlers.
 use super::{
-    Agent, code_server, config, console, crashes, events, game, health, metrics, operations, power, runtimes, status,
+    Agent, backups, code_server, config, console, crashes, events, game, health, metrics, operations, power, runtimes, status,
     update, version,
 };
 use axum::{Json, extract::State};
@@ -40,6 +40,16 @@ use utoipa::{
         code_server::start,
         code_server::stop,
         code_server::restart,
+        backups::list_dev,
+        backups::make_dev,
+        backups::restore_dev,
+        backups::delete_dev,
+        backups::verify_dev,
+        backups::list_game,
+        backups::make_game,
+        backups::restore_game,
+        backups::delete_game,
+        backups::verify_game,
         update::update,
         update::status,
         crashes::list,
