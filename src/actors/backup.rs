@@ -12,6 +12,7 @@
 //!
 //! I do not: keep the workload from being started meanwhile ([`super::container`] does, by what I publish), or know what
 //! lies in an archive.
+mod perform;
 #[cfg(test)]
 mod tests;
 pub mod world;
@@ -19,7 +20,6 @@ pub mod world;
 use crate::{
     actors::{
         game_server::Denied,
-        pace::while_it_moves,
         root::{Child, Spawn},
         slot::{Slot, Unanswered},
         status::Status,
@@ -33,25 +33,15 @@ use crate::{
         settings::Settings,
     },
     policy::{
-        backup::{BackupPart, Effect, Fact, Machine, Memory, Order, Report, Shelves, Step, Ticket, Wish},
+        backup::{BackupPart, Fact, Machine, Order, Shelves, Ticket, Wish},
         operations::By,
     },
 };
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
-use std::{future::Future, sync::Arc, time::Duration};
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::{Instant, timeout, timeout_at},
-};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
-use world::{Line, World};
-
-/// Sweeping away half an archive may take a while.
-const RECALL_WITHIN: Duration = Duration::from_secs(120);
-const SAVE_WITHIN: Duration = Duration::from_secs(30);
-/// How long a step that was told to end may take for that.
-const WIND_UP_WITHIN: Duration = Duration::from_secs(30);
+use world::World;
 
 /// What everybody may see; only the newest counts.
 #[derive(Clone, Debug, Default)]
@@ -187,7 +177,9 @@ impl Vault {
     /// Ends what is under way; resolves when it has ended or `within` is over. What is being put in place stays to be
     /// finished by the next life.
     pub async fn shut_down(&self, within: Duration) {
-        let Some(holder) = self.seen.borrow().part.operation.as_ref().map(|operation| operation.id.clone()) else { return };
+        let Some(holder) = self.seen.borrow().part.operation.as_ref().map(|operation| operation.id.clone()) else {
+            return;
+        };
         if let Some(Ok(())) = self.cancel(&holder).await {
             // Late or not, the next life tells how it ended.
             _ = timeout(within, self.outcome(&holder)).await;
@@ -324,117 +316,6 @@ impl BackupActor {
         self.handle.status.publish_backup(part.clone());
         state.shown = Some(part);
     }
-
-    fn perform(&self, me: &ActorRef<Message>, state: &mut State, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Recall => self.recall(me, state),
-                Effect::Save(ticket, memory) => self.save(me, state, ticket, *memory),
-                Effect::Do(ticket, step) => self.step(me, state, ticket, step),
-                Effect::Stop(ticket) => {
-                    if let Some((_, stop)) = state.stop.as_ref().filter(|(of, _)| *of == ticket) {
-                        stop.cancel();
-                    }
-                }
-                Effect::Release => _ = state.tasks.spawn(self.handle.world.release()),
-            }
-        }
-    }
-
-    fn recall(&self, me: &ActorRef<Message>, state: &mut State) {
-        let recalled = self.handle.world.recall();
-        let report = Promise::new(me, Fact::Recalled(Err(lost(RECALL_WITHIN))));
-        state.tasks.spawn(report.of(RECALL_WITHIN, async move { Fact::Recalled(recalled.await.map(Box::new)) }));
-    }
-
-    fn save(&self, me: &ActorRef<Message>, state: &mut State, ticket: Ticket, memory: Memory) {
-        let saved = self.handle.world.save(memory);
-        let report = Promise::new(me, Fact::Stored(ticket, Err(lost(SAVE_WITHIN))));
-        state.tasks.spawn(report.of(SAVE_WITHIN, async move { Fact::Stored(ticket, saved.await) }));
-    }
-
-    /// Held to a pace instead of a total.
-    fn step(&self, me: &ActorRef<Message>, state: &mut State, ticket: Ticket, step: Step) {
-        let (pulse, signs) = watch::channel(());
-        let (stop, to, patience) = (CancellationToken::new(), me.clone(), self.handle.settings.backups.patience);
-        let progress = Arc::new(move |text: &str, share: Option<f64>| {
-            pulse.send_replace(());
-            tell(&to, Fact::Progressed { ticket, text: text.to_owned(), share });
-        });
-        let work = self.handle.world.perform(step, Line { progress, stop: stop.clone() });
-        let broke = Report { outcome: Err("its task broke; the agent's log has more".into()), shelf: None };
-        let report = Promise::new(me, Fact::Did(ticket, broke));
-        state.stop = Some((ticket, stop.clone()));
-        state.tasks.spawn(async move {
-            let _stopped_with_me = stop.clone().drop_guard();
-            report.tell(Fact::Did(ticket, paced(work, signs, patience, &stop).await));
-        });
-    }
-}
-
-/// The work's own outcome, or why it was cut off. What is told to end gets some time for that.
-async fn paced(
-    mut work: futures_util::future::BoxFuture<'static, Report>,
-    signs: watch::Receiver<()>,
-    patience: Duration,
-    stop: &CancellationToken,
-) -> Report {
-    let stalled = tokio::select! {
-        biased;
-        done = while_it_moves(&mut work, signs, patience) => match done {
-            Some(report) => return report,
-            None => Some(format!("no progress for {} s (backups.patience)", patience.as_secs())),
-        },
-        () = stop.cancelled() => None,
-    };
-    stop.cancel();
-    match (timeout_at(Instant::now() + WIND_UP_WITHIN, work).await, stalled) {
-        (Ok(report), None) => report,
-        (Ok(report), Some(why)) => Report { outcome: Err(why), ..report },
-        (Err(_), why) => {
-            Report { outcome: Err(why.unwrap_or_else(|| "it was told to end and did not".into())), shelf: None }
-        }
-    }
-}
-
-/// Exactly one terminal fact: the true one, or on drop the one for a lost task.
-struct Promise {
-    me: ActorRef<Message>,
-    lost: Option<Fact>,
-}
-
-impl Promise {
-    fn new(me: &ActorRef<Message>, lost: Fact) -> Promise {
-        Promise { me: me.clone(), lost: Some(lost) }
-    }
-
-    async fn of(self, limit: Duration, fact: impl Future<Output = Fact>) {
-        if let Ok(fact) = timeout(limit, fact).await {
-            self.tell(fact);
-        }
-    }
-
-    fn tell(mut self, fact: Fact) {
-        self.lost = None;
-        tell(&self.me, fact);
-    }
-}
-
-impl Drop for Promise {
-    fn drop(&mut self) {
-        if let Some(fact) = self.lost.take() {
-            tell(&self.me, fact);
-        }
-    }
-}
-
-/// An actor that is gone needs no facts: its successor finds out by itself.
-fn tell(me: &ActorRef<Message>, fact: Fact) {
-    _ = me.cast(Message::Fact(fact));
-}
-
-fn lost(limit: Duration) -> String {
-    format!("no answer within {} s, or its task broke", limit.as_secs())
 }
 
 /// The caller may have given up waiting; then nobody needs the answer.

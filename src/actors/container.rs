@@ -10,12 +10,7 @@ use crate::{
         status::Status,
         terminal::{Desk, Seat, Terminal},
     },
-    model::{
-        backup::BackupId,
-        container::Kind,
-        ids::OperationId,
-        refusal::Refusal,
-    },
+    model::{backup::BackupId, container::Kind, ids::OperationId, refusal::Refusal},
     policy::{
         container::{admits, asked, free_for_backup, may_become},
         terminal::MAIN,

@@ -1,6 +1,9 @@
 //! The command line as clap types. Their doc comments are the help texts, and `docs/cli.md` is generated from them.
+mod backup;
 pub mod gateway;
 pub mod up;
+
+pub use backup::BackupVerb;
 
 use crate::model::catalog::Digest;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -355,33 +358,6 @@ pub enum RuntimesVerb {
     },
     /// Delete superseded versions and what no install needs
     Gc(WaitArgs),
-}
-
-#[derive(Clone, Debug, Subcommand)]
-pub enum BackupVerb {
-    /// Make one; people go on working, a game holds its writes meanwhile
-    Create(WaitArgs),
-    /// What there is, newest first
-    List,
-    /// Put one back; what is there now is saved first, and a game must be stopped
-    Restore {
-        /// Id of a backup (the part that the table shows is enough), or `last`
-        id: String,
-        #[command(flatten)]
-        wait: WaitArgs,
-    },
-    /// Read all of one again and compare every file with its hash
-    Verify {
-        /// Id of a backup (the part that the table shows is enough), or `last`
-        id: String,
-        #[command(flatten)]
-        wait: WaitArgs,
-    },
-    /// Delete one
-    Delete {
-        /// Id of a backup (the part that the table shows is enough)
-        id: String,
-    },
 }
 
 #[derive(Clone, Debug, Subcommand)]

@@ -127,7 +127,8 @@ impl Shelf {
         let Job { id, kind, reason, top, source, account, exclude, reads_list, limits, line } = job;
         let (copied, exclude) = quiet::quietly(account, || {
             let (exclude, faults) = if reads_list { with_list(top, exclude)? } else { (exclude, Vec::new()) };
-            let excludes = Excludes::parse(&exclude).map_err(|why| BackupError::Unsuitable { path: top.into(), why })?;
+            let excludes =
+                Excludes::parse(&exclude).map_err(|why| BackupError::Unsuitable { path: top.into(), why })?;
             let mut copied = snapshot::copy(top, (archive, manifest), &excludes, limits, line)?;
             copied.warning_count += faults.len() as u64;
             copied.warnings.splice(0..0, faults);

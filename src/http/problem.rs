@@ -266,7 +266,8 @@ impl From<Refusal> for Problem {
             Refusal::NoSuchBackup { id } => code.because(format!("There is no backup {id}.")),
             Refusal::BackupDamaged { fault } => code.because(fault),
             Refusal::DiskFull { needed, free } => {
-                problem.0.detail = format!("{free} bytes are free and {needed} are needed; delete old backups or other files.");
+                problem.0.detail =
+                    format!("{free} bytes are free and {needed} are needed; delete old backups or other files.");
                 problem.limit(usize::try_from(needed).unwrap_or(usize::MAX))
             }
             Refusal::NoPrevious { family } => {

@@ -78,7 +78,10 @@ mod tests {
 
     #[test]
     fn a_backup_waits_for_nobody_and_a_restore_wants_a_game_at_rest() {
-        use crate::{model::ids::OperationId, policy::operations::{By, Journal, Outcome}};
+        use crate::{
+            model::ids::OperationId,
+            policy::operations::{By, Journal, Outcome},
+        };
         let part = |state| GamePart { configured: true, state, ..GamePart::default() };
         let ask = |kind, restore, game: &GamePart| free_for_backup(kind, restore, game, &DevPart::default());
         for (state, may_restore) in [
@@ -100,7 +103,9 @@ mod tests {
         let kind = crate::model::operation::OperationKind::Start;
         journal.open(kind, by, Default::default(), Default::default(), 9);
         let busy = GamePart { operations: journal.rows(), ..part(State::Idle) };
-        assert!(matches!(ask(Kind::Game, false, &busy), Err(Refusal::OperationInProgress { holder, .. }) if holder.0 == "op-1"));
+        assert!(
+            matches!(ask(Kind::Game, false, &busy), Err(Refusal::OperationInProgress { holder, .. }) if holder.0 == "op-1")
+        );
         journal.end(Outcome::Done, Default::default());
         let free = GamePart { operations: journal.rows(), ..part(State::Idle) };
         assert_eq!(ask(Kind::Game, true, &free), Ok(()));

@@ -268,7 +268,7 @@ pub fn all_operations(parts: &Parts) -> Arc<Vec<Operation>> {
     if install.is_empty() && editor.is_empty() && backup.is_empty() {
         return workload.clone();
     }
-    let mut all: Vec<Operation> = 
+    let mut all: Vec<Operation> =
         workload.iter().chain(install.iter()).chain(editor.iter()).chain(backup.iter()).cloned().collect();
     all.sort_by(|a, b| b.id.cmp(&a.id));
     Arc::new(all)

@@ -90,7 +90,9 @@ impl MachineBackups {
         let restored = came.map(|came| match came {
             Came::Done => Ok(()),
             Came::ToNothing => Err("the agent ended in the middle of it; everything is as it was before".to_owned()),
-            Came::Half => Err("the agent ended in the middle of it and it could not be finished; its log says why".into()),
+            Came::Half => {
+                Err("the agent ended in the middle of it and it could not be finished; its log says why".into())
+            }
         });
         Ok(Recollection { memory, shelves, restored })
     }
@@ -120,7 +122,10 @@ impl MachineBackups {
             None => None,
         };
         failpoint::reach("backup.held");
-        let made = self.clone().blocking(move |world| world.make(Kind::Game, &id, Reason::Manual, None, &line).map(drop)).await;
+        let made = self
+            .clone()
+            .blocking(move |world| world.make(Kind::Game, &id, Reason::Manual, None, &line).map(drop))
+            .await;
         if let Some(held) = held {
             held.release().await;
         }
@@ -196,7 +201,8 @@ impl MachineBackups {
         operation: &OperationId,
         line: &Line,
     ) -> Result<(), String> {
-        let source = self.source(kind).map_err(|refusal| format!("there is nothing to restore to: {}", refusal.code()))?;
+        let source =
+            self.source(kind).map_err(|refusal| format!("there is nothing to restore to: {}", refusal.code()))?;
         let restore = Restore {
             of,
             checkpoint,

@@ -47,7 +47,9 @@ mod tests {
             {"id":"0198c0de-7a11-7abc-8def-0123456789aa","reason":"checkpoint","entries":1,
              "verified":{"at":"1970-01-01T00:00:20.000Z","sound":false,"fault":"a byte"}}]}"#;
         let text = list(&parse_list(body).unwrap(), Look::plain(200), WallTime(70_000));
-        for said in ["(1 min ago)", "manual, 2 warnings", "1.0 MiB", "2.0 MiB", "(50 s ago)", "DAMAGED: a byte", "checkpoint"] {
+        for said in
+            ["(1 min ago)", "manual, 2 warnings", "1.0 MiB", "2.0 MiB", "(50 s ago)", "DAMAGED: a byte", "checkpoint"]
+        {
             assert!(text.contains(said), "{said}:\n{text}");
         }
         assert!(list(&[], Look::plain(80), WallTime(0)).contains("zlh backup create"));

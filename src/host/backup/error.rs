@@ -8,9 +8,13 @@ use std::{
 pub enum BackupError {
     #[error("cannot {doing} {}: {source}", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
-    #[error("the disk is full: less than {least} bytes would be left free (backups.min_free_bytes); delete old backups or other files")]
+    #[error(
+        "the disk is full: less than {least} bytes would be left free (backups.min_free_bytes); delete old backups or other files"
+    )]
     Full { least: u64 },
-    #[error("{what} is more than the {most} that {setting} allows; leave something out (.zlhignore, backups.exclude) or raise it")]
+    #[error(
+        "{what} is more than the {most} that {setting} allows; leave something out (.zlhignore, backups.exclude) or raise it"
+    )]
     TooMuch { what: &'static str, most: u64, setting: &'static str },
     #[error("the backup is damaged: {0}; use another one")]
     Damaged(String),

@@ -121,13 +121,15 @@ impl Reader {
 
     /// `None` at the end.
     pub fn next(&mut self) -> Result<Option<Entry>, BackupError> {
-        let damaged = |path: &Path, why: &dyn std::fmt::Display| BackupError::Damaged(format!("{}: {why}", path.display()));
+        let damaged =
+            |path: &Path, why: &dyn std::fmt::Display| BackupError::Damaged(format!("{}: {why}", path.display()));
         self.line.clear();
         let read = (&mut self.lines).take(LONGEST_LINE).read_until(b'\n', &mut self.line);
         if read.map_err(|e| damaged(&self.path, &e))? == 0 {
             return Ok(None);
         }
-        self.left = self.left.checked_sub(1).ok_or_else(|| damaged(&self.path, &"it has more lines than it may have"))?;
+        self.left =
+            self.left.checked_sub(1).ok_or_else(|| damaged(&self.path, &"it has more lines than it may have"))?;
         serde_json::from_slice(&self.line).map(Some).map_err(|e| damaged(&self.path, &e))
     }
 }

@@ -24,10 +24,7 @@ use nix::{
 use std::{
     collections::HashSet,
     ffi::{CString, OsStr},
-    os::{
-        fd::OwnedFd,
-        unix::ffi::OsStrExt,
-    },
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::Path,
 };
 
@@ -137,7 +134,9 @@ impl Merge<'_> {
                 let (live, new) = (enter(live, name).map_err(self.at(path))?, enter(new, name).map_err(self.at(path))?);
                 return self.fill_folder(&live, &new, path);
             }
-            Some(there) => self.make_way(live, name, path, kind(&there) != libc::S_IFDIR && kind(&fresh) != libc::S_IFDIR)?,
+            Some(there) => {
+                self.make_way(live, name, path, kind(&there) != libc::S_IFDIR && kind(&fresh) != libc::S_IFDIR)?
+            }
             None => {}
         }
         failpoint::reach("restore.fills");
@@ -218,7 +217,8 @@ impl Merge<'_> {
     }
 
     fn return_name(&self, old: &OwnedFd, live: &OwnedFd, name: &CString, path: &mut Vec<u8>) -> Done {
-        let (Some(from), to) = (look(old, name).map_err(self.at(path))?, look(live, name).map_err(self.at(path))?) else {
+        let (Some(from), to) = (look(old, name).map_err(self.at(path))?, look(live, name).map_err(self.at(path))?)
+        else {
             return Ok(());
         };
         if let Some(to) = to

@@ -139,7 +139,8 @@ impl Taker for Planter<'_> {
             fchmod(&file, Mode::from_bits_truncate(mode & FILE_MODE))?;
             nix::sys::stat::futimens(&file, &time(*mtime), &time(*mtime))
         };
-        dress().map_err(|e| failed("set mode and time of", &self.place.join(OsStr::from_bytes(&entry.path.0)))(e.into()))
+        dress()
+            .map_err(|e| failed("set mode and time of", &self.place.join(OsStr::from_bytes(&entry.path.0)))(e.into()))
     }
 }
 

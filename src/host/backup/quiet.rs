@@ -17,7 +17,9 @@ pub(super) fn quietly<T: Send>(account: &Account, work: impl FnOnce() -> T + Sen
             as_account(account, work)
         };
         let thread = thread::Builder::new().name("backup".into()).spawn_scoped(scope, quiet)?;
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the work on the backup broke off; the agent's log has more")))
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the work on the backup broke off; the agent's log has more")))
     })
 }
 

@@ -291,7 +291,8 @@ impl Exchange<'_> {
 
 /// Nobody else could have put a folder of ours there.
 fn open_ours(around: &Path, name: &str) -> Result<OwnedFd, BackupError> {
-    let foreign = || BackupError::Unsuitable { path: around.to_owned(), why: "is not the folder that was made there".into() };
+    let foreign =
+        || BackupError::Unsuitable { path: around.to_owned(), why: "is not the folder that was made there".into() };
     let ours = is_ours(around).map_err(|e| failed("look at", around)(e.into()))?;
     let folder = nix::fcntl::open(around, walk::FOLDER, Mode::empty());
     let folder = folder.map_err(|e| failed("open", around)(e.into()))?;

@@ -186,8 +186,15 @@ impl Pack<'_> {
         header.set_size(size);
         let (line, so_far, total) = (self.line, self.bytes - size, self.total);
         let progress = |read: u64| (line.tell)("copying", Some(((so_far + read) as f64 / total as f64).min(1.0)));
-        let mut content =
-            Content { file, left: size, read: 0, hash: Sha256::new(), short: false, cancel: line.cancel, progress: &progress };
+        let mut content = Content {
+            file,
+            left: size,
+            read: 0,
+            hash: Sha256::new(),
+            short: false,
+            cancel: line.cancel,
+            progress: &progress,
+        };
         self.append(found, |tar| tar.append_data(&mut header, OsStr::from_bytes(found.path), &mut content))?;
         let after = fstat(&content.file).map_err(|e| failed("look at", &self.shown(found.path))(e.into()))?;
         if content.short || changed(before) != changed(&after) {

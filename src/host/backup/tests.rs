@@ -18,8 +18,11 @@ use std::{
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-const NOW: [&str; 3] =
-    ["0198c0de-7a11-7abc-8def-000000000001", "0198c0de-7a11-7abc-8def-000000000002", "0198c0de-7a11-7abc-8def-000000000003"];
+const NOW: [&str; 3] = [
+    "0198c0de-7a11-7abc-8def-000000000001",
+    "0198c0de-7a11-7abc-8def-000000000002",
+    "0198c0de-7a11-7abc-8def-000000000003",
+];
 
 struct Place {
     folder: TempDir,
@@ -247,7 +250,10 @@ fn what_its_owner_may_not_read_is_not_copied() {
     }
     let backup = place.copy(0).unwrap();
     let warnings = backup.warnings.join("\n");
-    assert!(warnings.contains("locked could not be listed") || warnings.contains("locked may not be read"), "{warnings}");
+    assert!(
+        warnings.contains("locked could not be listed") || warnings.contains("locked may not be read"),
+        "{warnings}"
+    );
 }
 
 #[test]
@@ -319,7 +325,8 @@ fn a_hostile_archive_is_refused_whole() {
         (Entry { path: name(path), what: What::Symlink { target: name(to), mtime: (0, 0) } }, T::Symlink)
     };
     let second = |path: &str, to: &str| (Entry { path: name(path), what: What::Hardlink { to: name(to) } }, T::Link);
-    let folder = |path: &str| (Entry { path: name(path), what: What::Folder { mode: 0o755, mtime: (0, 0) } }, T::Directory);
+    let folder =
+        |path: &str| (Entry { path: name(path), what: What::Folder { mode: 0o755, mtime: (0, 0) } }, T::Directory);
     let place = furnished();
     let outside = place.folder.path().join("home/outside");
     fs::create_dir(&outside).unwrap();

@@ -82,7 +82,8 @@ pub(super) fn read(
     let mut hashed = Hashed { file, hash: Sha256::new(), read: 0 };
     let mut check = Check { manifest, taker, now: None, bytes: 0, most: limits.max_bytes, fault: None };
     let damaged = |e: io::Error| BackupError::Damaged(format!("the archive cannot be unpacked: {e}"));
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(PIECE, &mut hashed)).map_err(damaged)?;
+    let mut decoder =
+        zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(PIECE, &mut hashed)).map_err(damaged)?;
     decoder.window_log_max(super::WINDOW_LOG).map_err(damaged)?;
     let (mut tar, mut piece, mut after) = (TarStream::default(), vec![0; PIECE], 0);
     loop {
@@ -172,11 +173,18 @@ impl Check<'_> {
             What::Left { .. } => return Err(refused("is in no manifest".into())),
         };
         if raw.kind != kind || raw.size != size {
-            return Err(refused(format!("is a {:?} of {} bytes, the manifest says {kind:?} of {size}", raw.kind, raw.size)));
+            return Err(refused(format!(
+                "is a {:?} of {} bytes, the manifest says {kind:?} of {size}",
+                raw.kind, raw.size
+            )));
         }
         self.bytes = self.bytes.saturating_add(size);
         if self.bytes > self.most {
-            return Err(BackupError::TooMuch { what: "what it unpacks to", most: self.most, setting: "backups.max_bytes" });
+            return Err(BackupError::TooMuch {
+                what: "what it unpacks to",
+                most: self.most,
+                setting: "backups.max_bytes",
+            });
         }
         self.taker.entry(&entry)?;
         self.now = Some((entry, Sha256::new()));
@@ -188,7 +196,10 @@ impl Check<'_> {
         if let What::File { sha256, .. } = &entry.what
             && Digest(hash.finalize().into()) != *sha256
         {
-            return Err(BackupError::Damaged(format!("{:?} has other bytes than when it was copied", shown(&entry.path.0))));
+            return Err(BackupError::Damaged(format!(
+                "{:?} has other bytes than when it was copied",
+                shown(&entry.path.0)
+            )));
         }
         self.taker.end(&entry)
     }

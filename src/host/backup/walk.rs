@@ -24,12 +24,10 @@ pub(super) const LONGEST: usize = 3800;
 const CACHE_TAG: &CStr = c"CACHEDIR.TAG";
 const CACHE_SIGNATURE: &[u8; 43] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
-pub(super) const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
-pub(super) const FILE: OFlag = OFlag::O_RDONLY
-    .union(OFlag::O_NOFOLLOW)
-    .union(OFlag::O_NONBLOCK)
-    .union(OFlag::O_NOCTTY)
-    .union(OFlag::O_CLOEXEC);
+pub(super) const FOLDER: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+pub(super) const FILE: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
 
 /// One name of the tree.
 pub(super) struct Found<'a> {
@@ -64,9 +62,10 @@ pub(super) fn walk(
 /// A link in place of the top could lead anywhere: it is refused.
 pub(super) fn open_top(top: &Path) -> Result<OwnedFd, BackupError> {
     nix::fcntl::open(top, FOLDER, Mode::empty()).map_err(|e| match e {
-        Errno::ELOOP | Errno::ENOTDIR => {
-            BackupError::Unsuitable { path: top.to_owned(), why: "is no folder, or a symbolic link; make it a folder".into() }
-        }
+        Errno::ELOOP | Errno::ENOTDIR => BackupError::Unsuitable {
+            path: top.to_owned(),
+            why: "is no folder, or a symbolic link; make it a folder".into(),
+        },
         e => failed("open", top)(e.into()),
     })
 }

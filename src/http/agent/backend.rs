@@ -41,8 +41,18 @@ pub trait BackupCommands: Send + Sync + 'static {
     /// The operation, and the id that the backup will have.
     fn back_up(&self, kind: Kind, holder: &'static str) -> BoxFuture<'_, Result<(OperationId, BackupId), Denied>>;
     fn put_back(&self, kind: Kind, id: BackupId, holder: &'static str) -> BoxFuture<'_, Result<PuttingBack, Denied>>;
-    fn verify_backup(&self, kind: Kind, id: BackupId, holder: &'static str) -> BoxFuture<'_, Result<OperationId, Denied>>;
-    fn delete_backup(&self, kind: Kind, id: BackupId, holder: &'static str) -> BoxFuture<'_, Result<OperationId, Denied>>;
+    fn verify_backup(
+        &self,
+        kind: Kind,
+        id: BackupId,
+        holder: &'static str,
+    ) -> BoxFuture<'_, Result<OperationId, Denied>>;
+    fn delete_backup(
+        &self,
+        kind: Kind,
+        id: BackupId,
+        holder: &'static str,
+    ) -> BoxFuture<'_, Result<OperationId, Denied>>;
     /// `None`: it is no operation on backups.
     fn cancel_backup(&self, operation: OperationId) -> BoxFuture<'_, Option<Result<(), Denied>>>;
     /// Resolves with the operation's end.
@@ -60,10 +70,20 @@ impl BackupCommands for Container {
     fn put_back(&self, kind: Kind, id: BackupId, holder: &'static str) -> BoxFuture<'_, Result<PuttingBack, Denied>> {
         async move { Container::put_back(self, kind, &id, holder).await }.boxed()
     }
-    fn verify_backup(&self, kind: Kind, id: BackupId, holder: &'static str) -> BoxFuture<'_, Result<OperationId, Denied>> {
+    fn verify_backup(
+        &self,
+        kind: Kind,
+        id: BackupId,
+        holder: &'static str,
+    ) -> BoxFuture<'_, Result<OperationId, Denied>> {
         async move { self.backups.verify(kind, &id, holder).await }.boxed()
     }
-    fn delete_backup(&self, kind: Kind, id: BackupId, holder: &'static str) -> BoxFuture<'_, Result<OperationId, Denied>> {
+    fn delete_backup(
+        &self,
+        kind: Kind,
+        id: BackupId,
+        holder: &'static str,
+    ) -> BoxFuture<'_, Result<OperationId, Denied>> {
         async move { self.backups.delete(kind, &id, holder).await }.boxed()
     }
     fn cancel_backup(&self, operation: OperationId) -> BoxFuture<'_, Option<Result<(), Denied>>> {

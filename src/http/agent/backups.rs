@@ -132,7 +132,8 @@ impl Desk {
         let ended = self.ended(&begun.operation, which.wait.map(|wait| wait.0)).await?;
         let checkpoint = Some(self.shown(begun.checkpoint, Reason::Checkpoint));
         let backup = Shown::Whole(Box::new(begun.of));
-        Ok((status(ended), Json(Ordered { ok: true, operation_id: begun.operation, backup, checkpoint })).into_response())
+        Ok((status(ended), Json(Ordered { ok: true, operation_id: begun.operation, backup, checkpoint }))
+            .into_response())
     }
 
     async fn verify(self, which: &str, wait: Option<Wait>) -> Result<Response, Problem> {
@@ -140,7 +141,8 @@ impl Desk {
         let operation = self.agent.game.verify_backup(self.kind, id.clone(), HOLDER).await?;
         let ended = self.ended(&operation, wait.map(|wait| wait.0)).await?;
         let backup = self.shown(id, Reason::Manual);
-        Ok((status(ended), Json(Ordered { ok: true, operation_id: operation, backup, checkpoint: None })).into_response())
+        Ok((status(ended), Json(Ordered { ok: true, operation_id: operation, backup, checkpoint: None }))
+            .into_response())
     }
 
     async fn delete(self, which: &str) -> Result<Response, Problem> {
@@ -150,7 +152,8 @@ impl Desk {
         if self.ended(&operation, Some(DELETED_WITHIN)).await? {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
-        Ok((StatusCode::ACCEPTED, Json(Ordered { ok: true, operation_id: operation, backup, checkpoint: None })).into_response())
+        Ok((StatusCode::ACCEPTED, Json(Ordered { ok: true, operation_id: operation, backup, checkpoint: None }))
+            .into_response())
     }
 }
 

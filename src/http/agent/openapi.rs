@@ -1,7 +1,7 @@
 //! `/openapi.json`, generated from the handlers.
 use super::{
-    Agent, backups, code_server, config, console, crashes, events, game, health, metrics, operations, power, runtimes, status,
-    update, version,
+    Agent, backups, code_server, config, console, crashes, events, game, health, metrics, operations, power, runtimes,
+    status, update, version,
 };
 use axum::{Json, extract::State};
 use std::sync::Arc;

@@ -3,13 +3,7 @@ use super::{Order, Shelves};
 use crate::model::{container::Kind, refusal::Refusal, settings};
 
 /// A copy is guessed to be as large as the last one; what unpacking takes is known.
-pub fn room(
-    order: &Order,
-    kind: Kind,
-    shelves: &Shelves,
-    free: u64,
-    rules: &settings::Backups,
-) -> Result<(), Refusal> {
+pub fn room(order: &Order, kind: Kind, shelves: &Shelves, free: u64, rules: &settings::Backups) -> Result<(), Refusal> {
     let copy = shelves.of(kind).first().map_or(0, |newest| newest.archive_bytes);
     let work = match order {
         Order::Make { .. } => copy,

@@ -1,6 +1,10 @@
 //! The desk by table: who gets in, what follows, and what a death in the midst means.
 use super::*;
-use crate::model::{backup::Reason, catalog::Digest, operation::OperationState};
+use crate::model::{
+    backup::{Backup, Reason},
+    catalog::Digest,
+    operation::{OperationKind, OperationState},
+};
 use std::time::Duration;
 
 const NOW: Now = (BootTime(Duration::from_secs(5)), WallTime(5_000));
@@ -109,8 +113,7 @@ fn too_many_are_deleted_after_one_is_made_and_never_the_one_in_use() {
     machine.on_fact(NOW, Fact::Did(ticket, failed));
     assert_eq!(newest(&machine).1, OperationState::Done, "what was asked for is done");
     assert_eq!(machine.part().warnings[0].code, "backups_not_pruned");
-    let decision =
-        machine.order(NOW, wish(Order::PutBack { of: id(1), checkpoint: id(5) }), by(2)).unwrap();
+    let decision = machine.order(NOW, wish(Order::PutBack { of: id(1), checkpoint: id(5) }), by(2)).unwrap();
     let effects = machine.on_fact(NOW, Fact::Did(work(&decision.effects).0, done(&[4, 3, 2, 1])));
     assert_eq!(work(&effects).1, Step::Discard { kind: Kind::Dev, ids: vec![id(2)] }, "1 was just put back");
 }
@@ -118,11 +121,9 @@ fn too_many_are_deleted_after_one_is_made_and_never_the_one_in_use() {
 #[test]
 fn what_is_not_there_or_known_to_be_damaged_is_refused() {
     let mut machine = awake(&[1]);
-    for order in [
-        Order::PutBack { of: id(9), checkpoint: id(2) },
-        Order::Verify { of: id(9) },
-        Order::Delete { of: id(9) },
-    ] {
+    for order in
+        [Order::PutBack { of: id(9), checkpoint: id(2) }, Order::Verify { of: id(9) }, Order::Delete { of: id(9) }]
+    {
         assert_eq!(machine.order(NOW, wish(order), by(1)), Err(Refusal::NoSuchBackup { id: id(9) }));
     }
     let game = Wish { kind: Kind::Game, order: Order::Delete { of: id(1) } };
@@ -154,7 +155,12 @@ fn a_cancelled_one_ends_as_such_and_strangers_are_not_ours() {
 }
 
 /// What a life that ended in the midst of `order` leaves, with these backups on disk, becomes this.
-fn after_death(kind: Kind, order: Order, there: &[u64], restored: Option<Result<(), String>>) -> (OperationState, bool) {
+fn after_death(
+    kind: Kind,
+    order: Order,
+    there: &[u64],
+    restored: Option<Result<(), String>>,
+) -> (OperationState, bool) {
     let mut machine = awake(&[1]);
     let wish = Wish { kind, order };
     let mut journal = Journal::default();
