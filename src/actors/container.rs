@@ -16,8 +16,14 @@ use crate::{
         terminal::MAIN,
     },
 };
-use std::sync::Arc;
-use tokio::sync::{RwLock, watch};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{RwLock, watch},
+    time::timeout,
+};
+
+/// How long an order right after the agent's start waits until it is known what runs.
+const KNOWN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Handle to everything behind the API of one container.
 #[derive(Clone)]
@@ -112,19 +118,20 @@ impl Container {
     /// The operation, and the id that the backup will have.
     pub async fn back_up(&self, kind: Kind, holder: &str) -> Result<(OperationId, BackupId), Denied> {
         let _alone = self.doorway.write().await;
-        self.free_for_backup(kind, false)?;
+        self.free_for_backup(kind, false).await?;
         self.backups.make(kind, holder).await
     }
 
     /// What is here is saved first; a game must be stopped.
     pub async fn put_back(&self, kind: Kind, id: &BackupId, holder: &str) -> Result<PuttingBack, Denied> {
         let _alone = self.doorway.write().await;
-        self.free_for_backup(kind, true)?;
+        self.free_for_backup(kind, true).await?;
         self.backups.put_back(kind, id, holder).await
     }
 
-    fn free_for_backup(&self, kind: Kind, restore: bool) -> Result<(), Denied> {
-        let (game, dev) = self.status.workloads();
+    async fn free_for_backup(&self, kind: Kind, restore: bool) -> Result<(), Denied> {
+        let known = timeout(KNOWN_WITHIN, self.status.workloads(kind)).await;
+        let (game, dev) = known.map_err(|_| Denied::Refused(Refusal::Recovering))?;
         free_for_backup(kind, restore, &game, &dev).map_err(Denied::Refused)
     }
 

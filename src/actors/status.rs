@@ -16,6 +16,7 @@ use crate::{
         slot::Slot,
     },
     model::{
+        container::Kind,
         crash::CrashReport,
         operation::Operation,
         snapshot::{Snapshot, Usage, Warning},
@@ -164,8 +165,13 @@ impl Status {
         self.slot.cast(Message::Changed);
     }
 
-    /// What the game server and the dev container said last of themselves.
-    pub fn workloads(&self) -> (GamePart, DevPart) {
+    /// What the game server and the dev container said last of themselves, once the one of this kind knows.
+    pub async fn workloads(&self, kind: Kind) -> (GamePart, DevPart) {
+        let known = |dev: &DevPart| dev.configured && !dev.recovering;
+        match kind {
+            Kind::Game => self.recovered().await,
+            Kind::Dev => _ = self.shared.dev.subscribe().wait_for(known).await,
+        }
         (self.shared.game.borrow().clone(), self.shared.dev.borrow().clone())
     }
 

@@ -2,7 +2,12 @@
 use super::{SOON, create, ended, id, list, look};
 use crate::support::{Agent, Sandbox, eventually};
 use serde_json::{Value, json};
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    path::PathBuf,
+};
 
 /// `java` is a script that becomes the fake game.
 fn config(sandbox: &Sandbox) -> Value {
@@ -32,6 +37,11 @@ async fn running(sandbox: &Sandbox, flags: &[&str]) -> Agent {
     let agent = sandbox.agent(flags);
     agent.configure(&config(sandbox)).await;
     agent.until_state("running", SOON).await;
+    // As if the server had made them itself.
+    let owner = fs::metadata(&root).unwrap();
+    for path in ["server.jar", "world", "world/level.dat", "world/region", "world/region/r.0.0.mca"] {
+        chown(root.join(path), Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
     agent
 }
 
