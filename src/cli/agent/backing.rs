@@ -74,6 +74,14 @@ impl MachineBackups {
         source::find(kind, &self.root, &self.settings, &self.records)
     }
 
+    /// The same, with a sentence for an operation that fails.
+    fn to_copy(&self, kind: Kind) -> Result<Source, String> {
+        self.source(kind).map_err(|refusal| match refusal {
+            Refusal::Unusable { field, detail } => format!("{field}: {detail}"),
+            refusal => format!("there is nothing to copy or to restore to: {}", refusal.code()),
+        })
+    }
+
     fn look(&self) -> Result<Recollection, String> {
         let said = |e: io::Error| e.to_string();
         let memory: Memory = self.records.load(NAME).map_err(|e| e.to_string())?.unwrap_or_default();
@@ -114,7 +122,7 @@ impl MachineBackups {
 
     /// Writes are held only while there is somebody who writes.
     async fn make_of_game(&self, id: BackupId, line: Line) -> Result<(), String> {
-        let rule = self.clone().blocking(|world| world.source(Kind::Game).map_err(|e| format!("{e:?}"))).await?.hold;
+        let rule = self.clone().blocking(|world| world.to_copy(Kind::Game)).await?.hold;
         (line.progress)("saving the world", None);
         let within = self.settings.backups.hold_within;
         let held = match rule {
@@ -176,7 +184,7 @@ impl MachineBackups {
         exclude: Option<Vec<String>>,
         line: &Line,
     ) -> Result<Backup, String> {
-        let source = self.source(kind).map_err(|refusal| format!("there is nothing to copy: {}", refusal.code()))?;
+        let source = self.to_copy(kind)?;
         let reads_list = kind == Kind::Dev && exclude.is_none();
         let job = Job {
             id,
@@ -201,8 +209,7 @@ impl MachineBackups {
         operation: &OperationId,
         line: &Line,
     ) -> Result<(), String> {
-        let source =
-            self.source(kind).map_err(|refusal| format!("there is nothing to restore to: {}", refusal.code()))?;
+        let source = self.to_copy(kind)?;
         let restore = Restore {
             of,
             checkpoint,
@@ -293,7 +300,7 @@ impl World for MachineBackups {
         let world = self.clone();
         async move {
             world.status.recovered().await;
-            let rule = world.clone().blocking(|world| world.source(Kind::Game).map_err(|e| format!("{e:?}"))).await;
+            let rule = world.clone().blocking(|world| world.to_copy(Kind::Game)).await;
             if let Ok(Source { hold: Some(rule), .. }) = rule {
                 holding::release(&world.game, &rule).await;
             }

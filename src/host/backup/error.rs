@@ -8,9 +8,7 @@ use std::{
 pub enum BackupError {
     #[error("cannot {doing} {}: {source}", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
-    #[error(
-        "the disk is full: less than {least} bytes would be left free (backups.min_free_bytes); delete old backups or other files"
-    )]
+    #[error("the disk is full{}; delete old backups or other files", reserve(*least))]
     Full { least: u64 },
     #[error(
         "{what} is more than the {most} that {setting} allows; leave something out (.zlhignore, backups.exclude) or raise it"
@@ -29,6 +27,14 @@ pub enum BackupError {
     Undone { source: Box<BackupError> },
     #[error("{source}; and taking it back failed: {undoing}. The agent's next start tries again; {} holds what was there", kept.display())]
     Half { source: Box<BackupError>, undoing: Box<BackupError>, kept: PathBuf },
+}
+
+fn reserve(least: u64) -> String {
+    if least == 0 {
+        String::new()
+    } else {
+        format!(": less than {least} bytes would be left free (backups.min_free_bytes)")
+    }
 }
 
 /// No space in the middle of a stream: the way through `std::io` to [`BackupError::Full`].

@@ -1,6 +1,9 @@
 //! Of a workspace.
 use super::{SOON, create, ended, furnished, id, list, look, spoil, workspace, write};
-use crate::{installs::rig::Rig, support::Agent};
+use crate::{
+    installs::rig::Rig,
+    support::{Agent, eventually},
+};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::json;
 use std::{
@@ -114,8 +117,13 @@ async fn a_second_order_is_told_of_the_first_which_can_be_cancelled() {
     );
     let body = json!({"container_type": "dev", "vmid": 6001, "runtime": "node", "version": "22"});
     assert_eq!(agent.post_json("/config", &body).await.code(), "operation_in_progress", "one lock for all");
-    agent.until("progress", SOON, |s| s["operationType"] == "backup" && s["operationMessage"] == "copying").await;
     let operation = first.json()["operationId"].as_str().unwrap().to_owned();
+    eventually("a hundred megabytes that are copied", SOON, async || {
+        let row = agent.get(&format!("/operations/{operation}")).await.json();
+        (row["step"] == "copying" && row["progress"].as_f64()? > 0.0125).then_some(())
+    })
+    .await;
+    assert_eq!(agent.status().await["operationType"], "backup");
     assert_eq!(agent.delete(&format!("/operations/{operation}")).await.status, 202);
     let end = ended(&agent, &first).await;
     assert_eq!((&end["state"], &end["error"]), (&json!("failed"), &json!("it was cancelled")));
