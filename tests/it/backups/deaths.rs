@@ -4,7 +4,7 @@
 use super::{SOON, create, furnished, id, list, look, spoil, workspace};
 use crate::{
     installs::rig::{Rig, end_of},
-    support::{Agent, eventually_now},
+    support::{Agent, eventually, eventually_now},
 };
 use reqwest::Method;
 use serde_json::Value;
@@ -17,10 +17,12 @@ async fn dies_at(rig: &Rig, point: &str, order: &str) {
     let program = Path::new(env!("CARGO_BIN_EXE_zlh"));
     let mut agent = Agent::spawn(program, &rig.sandbox, &flags, &[("ZLH_FAIL", point)]);
     assert!(agent.listens(), "{point}");
+    // The last life may have died before its set-up was written down as done.
+    agent.until("a set-up that is over", SOON, |s| s["state"] == "running" && s["operationInProgress"] == false).await;
     // It may die before it has answered.
-    _ = agent.try_call(Method::POST, order, None).await;
+    let answer = agent.try_call(Method::POST, order, None).await;
     let ended = eventually_now(SOON, || agent.ended());
-    assert!(ended.is_some_and(|status| !status.success()), "{point} never struck");
+    assert!(ended.is_some_and(|status| !status.success()), "{point} never struck: {answer:?}");
 }
 
 /// The newest operation on backups, ended.
@@ -41,6 +43,7 @@ async fn killed_at_any_step_of_a_copy_it_is_whole_or_not_there() {
         dies_at(&rig, point, "/dev/backups").await;
         let agent = rig.agent(&[]);
         let there = list(&agent, "dev").await;
+        agent.until("a set-up that is over", SOON, |s| s["state"] == "running").await;
         match newest(&agent).await {
             Some(end) if end["state"] == "done" => assert_eq!(there.len(), 1, "{point}"),
             Some(end) => {
@@ -87,7 +90,7 @@ async fn killed_at_any_step_of_a_restore_it_is_finished_or_nothing_happened() {
         let spoilt = look(&workspace(&rig));
         dies_at(&rig, point, &format!("/dev/backups/restore?id={}", id(&backup))).await;
         let agent = rig.agent(&[]);
-        let end = newest(&agent).await.unwrap();
+        let end = eventually("the restore among the operations", SOON, async || newest(&agent).await).await;
         let now = look(&workspace(&rig));
         match end["state"].as_str() {
             Some("done") => assert_eq!(now, wanted, "{point}"),
