@@ -1,5 +1,6 @@
 //! Who remembers and waits: one actor a concern, supervised by the root actor.
 pub mod addons;
+pub mod backup;
 pub mod code_server;
 pub mod collector;
 pub mod container;

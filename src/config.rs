@@ -66,7 +66,7 @@ pub fn load(sources: Sources) -> Result<(Settings, Origins), Vec<Fault>> {
 
 impl Loading<Settings> {
     fn of_agent() -> Loading<Settings> {
-        Loading::new(Rules { table: table(), later: &table::LATER, prefix: "ZLH_", names: &COMPATIBLE_NAMES })
+        Loading::new(Rules { table: table(), prefix: "ZLH_", names: &COMPATIBLE_NAMES })
     }
 
     /// What no single value can tell.

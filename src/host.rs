@@ -3,6 +3,7 @@ pub mod accounts;
 pub mod agent_feed;
 pub mod artifact_store;
 pub mod artifacts;
+pub mod backup;
 pub mod beneath;
 pub mod canary;
 pub mod cgroup;

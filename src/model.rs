@@ -1,11 +1,13 @@
 //! What there is: plain data every room may name. No I/O, no clock, no async.
 pub mod activity;
+pub mod backup;
 pub mod catalog;
 pub mod console;
 pub mod container;
 pub mod crash;
 pub mod dev;
 pub mod doctor;
+pub mod exclude;
 pub mod exit;
 pub mod furnishing;
 pub mod game;

@@ -2,6 +2,7 @@
 pub mod access;
 pub mod addons;
 pub mod address;
+pub mod backup;
 pub mod catalog;
 pub mod code_server;
 pub mod collector;

@@ -8,6 +8,9 @@ pub enum Command {
     Say(String),
     Players(u32),
     List,
+    /// Writing the world by itself is turned off or on.
+    Saving(bool),
+    SaveAll,
     Info,
     Env(String),
     Print(String),
@@ -73,6 +76,9 @@ pub fn parse(line: &str, stop: &str) -> Result<Command, String> {
         "say" => Ok(Command::Say(rest.into())),
         "players" => rest.parse().map(Command::Players).map_err(|_| usage("players N")),
         "list" => Ok(Command::List),
+        "save-off" => Ok(Command::Saving(false)),
+        "save-on" => Ok(Command::Saving(true)),
+        "save-all" => Ok(Command::SaveAll),
         "info" => Ok(Command::Info),
         "env" => Ok(Command::Env(rest.into())),
         "print" => Ok(Command::Print(rest.into())),
@@ -145,6 +151,8 @@ mod tests {
             ("stop\r", Command::Stop),
             ("say  hello  there", Command::Say("hello  there".into())),
             ("players 5", Command::Players(5)),
+            ("save-off", Command::Saving(false)),
+            ("save-all flush", Command::SaveAll),
             ("flood 2", Command::Flood(Flood { bytes: 2_000_000, rate: None, style: Style::Lines })),
             (
                 "flood 0.5@1 binary",

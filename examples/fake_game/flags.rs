@@ -43,7 +43,7 @@ Misbehave
   --close-terminal       the same with all three: nothing of the game holds its terminal any more
 
 Console lines
-  stop | say TEXT | players N | list | info | env NAME | print FILE|TEXT | help
+  stop | say TEXT | players N | list | save-off | save-all | save-on | info | env NAME | print FILE|TEXT | help
   flood MB[@MB/s] [KIND] | fork N | crash exit N | crash throw | crash SIGNAL | crash oom [MB/s] | crash hang
 ";
 

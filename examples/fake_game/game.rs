@@ -182,6 +182,12 @@ impl Game {
                 let online = players.load(Ordering::Relaxed);
                 say(&format!("There are {online} of a max of {MAX_PLAYERS} players online"));
             }
+            Command::Saving(true) => say("Automatic saving is now enabled"),
+            Command::Saving(false) => say("Automatic saving is now disabled"),
+            Command::SaveAll => {
+                say("Saving the game (this may take a moment!)");
+                say("Saved the game");
+            }
             Command::Info => say(&tricks::info()),
             Command::Env(name) => say(&format!("{name}={}", std::env::var(&name).unwrap_or_else(|e| e.to_string()))),
             Command::Print(text) => print(&text),

@@ -3,19 +3,27 @@
 //! No actor: it remembers one word, which the saved configurations tell the next life anyway.
 use crate::{
     actors::{
+        backup::{PuttingBack, Vault},
         code_server::CodeServer,
         dev_provision::DevProvision,
         game_server::{Accepted, Console, Denied, GameServer},
+        status::Status,
         terminal::{Desk, Seat, Terminal},
     },
-    model::{container::Kind, refusal::Refusal},
+    model::{backup::BackupId, container::Kind, ids::OperationId, refusal::Refusal},
     policy::{
-        container::{admits, asked, may_become},
+        container::{admits, asked, free_for_backup, may_become},
         terminal::MAIN,
     },
 };
-use std::sync::Arc;
-use tokio::sync::{Mutex, watch};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{RwLock, watch},
+    time::timeout,
+};
+
+/// How long an order right after the agent's start waits until it is known what runs.
+const KNOWN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Handle to everything behind the API of one container.
 #[derive(Clone)]
@@ -24,9 +32,12 @@ pub struct Container {
     pub dev: DevProvision,
     pub code_server: CodeServer,
     terminal: Terminal,
+    pub backups: Vault,
+    status: Status,
     kind: Arc<watch::Sender<Option<Kind>>>,
-    /// Held while a configuration is judged, so that two first ones cannot both win.
-    judging: Arc<Mutex<()>>,
+    /// Passed by whoever changes the workload, and held alone while a configuration is judged or a backup is begun: two
+    /// first configurations cannot both win, and nothing is started in the moment between a look and an order.
+    doorway: Arc<RwLock<()>>,
 }
 
 /// A place at a console.
@@ -48,6 +59,7 @@ impl Container {
         dev: DevProvision,
         code_server: CodeServer,
         terminal: Terminal,
+        (backups, status): (Vault, Status),
         kind: Option<Kind>,
     ) -> Container {
         Container {
@@ -55,8 +67,10 @@ impl Container {
             dev,
             code_server,
             terminal,
+            backups,
+            status,
             kind: Arc::new(watch::Sender::new(kind)),
-            judging: Arc::default(),
+            doorway: Arc::default(),
         }
     }
 
@@ -72,14 +86,53 @@ impl Container {
     /// `body`: the whole `/config` request.
     pub async fn configure(&self, body: serde_json::Value, holder: &str) -> Result<Accepted, Denied> {
         let kind = asked(&body).map_err(Denied::Refused)?;
-        let _alone = self.judging.lock().await;
+        let _alone = self.doorway.write().await;
         may_become(self.kind(), kind).map_err(Denied::Refused)?;
+        self.backups.out_of_the_way().await?;
         let accepted = match kind {
             Kind::Game => self.game.configure(body, holder).await?,
             Kind::Dev => self.dev.configure(body, holder).await?,
         };
         self.kind.send_replace(Some(kind));
         Ok(accepted)
+    }
+
+    pub async fn start(&self, holder: &str) -> Result<Accepted, Denied> {
+        let _passing = self.doorway.read().await;
+        self.backups.out_of_the_way().await?;
+        self.game.start(holder).await
+    }
+
+    pub async fn stop(&self, holder: &str) -> Result<Accepted, Denied> {
+        let _passing = self.doorway.read().await;
+        self.backups.out_of_the_way().await?;
+        self.game.stop(holder).await
+    }
+
+    pub async fn restart(&self, holder: &str) -> Result<Accepted, Denied> {
+        let _passing = self.doorway.read().await;
+        self.backups.out_of_the_way().await?;
+        self.game.restart(holder).await
+    }
+
+    /// The operation, and the id that the backup will have.
+    pub async fn back_up(&self, kind: Kind, holder: &str) -> Result<(OperationId, BackupId), Denied> {
+        let _alone = self.doorway.write().await;
+        self.free_for_backup(kind, false).await?;
+        self.backups.make(kind, holder).await
+    }
+
+    /// What is here is saved first; a game must be stopped.
+    pub async fn put_back(&self, kind: Kind, id: &BackupId, holder: &str) -> Result<PuttingBack, Denied> {
+        let _alone = self.doorway.write().await;
+        self.free_for_backup(kind, true).await?;
+        self.backups.put_back(kind, id, holder).await
+    }
+
+    async fn free_for_backup(&self, kind: Kind, restore: bool) -> Result<(), Denied> {
+        let known = timeout(KNOWN_WITHIN, self.status.workloads(kind)).await;
+        let (game, dev) = known.map_err(|_| Denied::Refused(Refusal::Recovering))?;
+        free_for_backup(kind, restore, &game, &dev).map_err(Denied::Refused)
     }
 
     /// The game's console, or a shell of this session (`main` if none is named).

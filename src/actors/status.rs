@@ -14,6 +14,7 @@ use crate::{
     actors::{root::Child, slot::Slot},
     model::{
         activity::Activity,
+        container::Kind,
         crash::CrashReport,
         dev::Addon,
         operation::Operation,
@@ -21,6 +22,7 @@ use crate::{
         time::{BootTime, WallTime},
     },
     policy::{
+        backup::BackupPart,
         installer::InstallPart,
         status::{
             DevPart, Finding, GamePart, Identity, Parts, UpdatePart, all_crashes, all_operations, findings, fold,
@@ -113,6 +115,7 @@ struct Shared {
     dev: watch::Sender<DevPart>,
     activity: watch::Sender<Option<Activity>>,
     install: watch::Sender<InstallPart>,
+    backup: watch::Sender<BackupPart>,
     update: watch::Sender<UpdatePart>,
     published: watch::Sender<Arc<Published>>,
 }
@@ -142,7 +145,7 @@ impl Status {
         let (game, dev, code_server) = (watch::Sender::new(game), watch::Sender::default(), watch::Sender::default());
         let (install, published) = (watch::Sender::default(), watch::Sender::new(Arc::new(first)));
         let (update, sshd, tailscale) = (watch::Sender::default(), watch::Sender::default(), watch::Sender::default());
-        let activity = watch::Sender::default();
+        let (activity, backup) = (watch::Sender::default(), watch::Sender::default());
         let shared = Shared {
             identity,
             gauges,
@@ -154,6 +157,7 @@ impl Status {
             dev,
             activity,
             install,
+            backup,
             update,
             published,
         };
@@ -212,6 +216,22 @@ impl Status {
         self.slot.cast(Message::Changed);
     }
 
+    /// As [`Status::publish_game`], for what goes on with backups.
+    pub fn publish_backup(&self, part: BackupPart) {
+        self.shared.backup.send_replace(part);
+        self.slot.cast(Message::Changed);
+    }
+
+    /// What the game server and the dev container said last of themselves, once the one of this kind knows.
+    pub async fn workloads(&self, kind: Kind) -> (GamePart, DevPart) {
+        let known = |dev: &DevPart| dev.configured && !dev.recovering;
+        match kind {
+            Kind::Game => self.recovered().await,
+            Kind::Dev => _ = self.shared.dev.subscribe().wait_for(known).await,
+        }
+        (self.shared.game.borrow().clone(), self.shared.dev.borrow().clone())
+    }
+
     /// As [`Status::publish_game`], for what is to be said of the agent's updates.
     pub fn publish_update(&self, part: UpdatePart) {
         let news = |said: &mut UpdatePart| std::mem::replace(said, part.clone()) != part;
@@ -266,13 +286,14 @@ impl Actor for StatusAggregator {
 
     async fn pre_start(&self, _: ActorRef<Message>, _: ()) -> Result<State, ActorProcessingErr> {
         let (game, dev) = (self.shared.game.borrow().clone(), self.shared.dev.borrow().clone());
-        let install = self.shared.install.borrow().clone();
+        let (install, backup) = (self.shared.install.borrow().clone(), self.shared.backup.borrow().clone());
         let usage = self.shared.published.borrow().snapshot.usage.clone();
         let code_server = self.shared.code_server.borrow().clone();
         let (identity, activity) = (self.shared.identity.clone(), self.shared.activity.borrow().clone());
         let addons = self.shared.addons().into_iter().collect();
         let (machine, update) = (Vec::new(), self.shared.update.borrow().clone());
-        let parts = Parts { identity, game, code_server, addons, dev, activity, install, update, usage, machine };
+        let parts =
+            Parts { identity, game, code_server, addons, dev, activity, install, backup, update, usage, machine };
         Ok(State { parts, tasks: JoinSet::new() })
     }
 
@@ -317,6 +338,7 @@ impl StatusAggregator {
         state.parts.take_dev(self.shared.dev.borrow().clone());
         state.parts.install = self.shared.install.borrow().clone();
         state.parts.activity = self.shared.activity.borrow().clone();
+        state.parts.backup = self.shared.backup.borrow().clone();
         if stage(&state.parts) != before {
             let (me, usage) = (me.clone(), self.shared.gauges.usage(stage(&state.parts).0));
             state.tasks.spawn(async move { _ = me.cast(Message::Sampled(usage.await)) });

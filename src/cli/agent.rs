@@ -1,4 +1,5 @@
 //! Composition root of `zlh agent`: settings, doors to the machine, actors, listener; then it waits to be told to stop.
+mod backing;
 mod dev;
 mod furnishing;
 mod gauges;
@@ -15,6 +16,7 @@ use super::args::AgentArgs;
 use crate::{
     actors::{
         addons::Addons,
+        backup::Vault,
         code_server::{CodeServer, idle::IdleStop},
         container::Container,
         dev_provision::DevProvision,
@@ -40,6 +42,7 @@ use crate::{
     },
     policy::{game_server::command::Leaving, status::Identity},
 };
+use backing::MachineBackups;
 use dev::{
     DevWorld,
     addon::{AddonWorld, Keepers},
@@ -174,7 +177,12 @@ async fn live(settings: Arc<Settings>, life: Life) -> Result<Option<Handover>, F
         .map_err(|e| Failure::Start(format!("cannot listen on {}: {e}", settings.listen)))?;
     let address = listener.local_addr().map_err(cannot("read the listener's address"))?;
     let Actors { status, container, addons, installer, updater, handover, children } = actors(&settings)?;
-    let workloads = Workloads { game: container.game.clone(), code_server: container.code_server.clone(), addons };
+    let workloads = Workloads {
+        game: container.game.clone(),
+        code_server: container.code_server.clone(),
+        addons,
+        backups: container.backups.clone(),
+    };
     let mut root = Root::spawn(children, actor_rule()).await.map_err(cannot("start the root actor"))?;
     let (drain, drained) = watch::channel(false);
     let (container, installer, updates) = (Arc::new(container), Arc::new(installer), Arc::new(updater.clone()));
@@ -234,6 +242,7 @@ struct Actors {
 
 /// All concerns of a container, wired to this machine.
 fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
+    backing::recover(settings);
     let keeper = KeeperClient::new(world::plan(settings).map_err(cannot("find the program's own file"))?)
         .map_err(cannot("prepare the keeper"))?;
     let editors_keeper = editor::keeper(settings).map_err(cannot("prepare the editor's keeper"))?;
@@ -267,8 +276,11 @@ fn actors(settings: &Arc<Settings>) -> Result<Actors, Failure> {
     tokio::spawn(tell_shells(installer.clone(), provision.clone()));
     let children =
         [status.child(), installer.child(), game.child(), code_server.child(), provision.child(), terminal.child()];
-    let children = children.into_iter().chain(addons.children()).chain([updater.child()]).chain(idle.child()).collect();
-    let container = Container::new(game, provision, code_server, terminal, kind);
+    let vault = MachineBackups::new(settings.clone(), game.clone(), status.clone()).map_err(&state)?;
+    let vault = Vault::new(Arc::new(vault), settings.clone(), status.clone());
+    let children = children.into_iter().chain(addons.children());
+    let children = children.chain([updater.child(), vault.child()]).chain(idle.child()).collect();
+    let container = Container::new(game, provision, code_server, terminal, (vault, status.clone()), kind);
     Ok(Actors { status, container, addons, installer, updater, handover, children })
 }
 
@@ -341,17 +353,20 @@ fn leaving(settings: &Settings) -> Leaving {
     }
 }
 
-/// Whatever is supervised here.
+/// Whatever is supervised here, and who may hold its writes.
 struct Workloads {
     game: GameServer,
     code_server: CodeServer,
     addons: Addons,
+    backups: Vault,
 }
 
 /// Lets the workloads go, or stops them first.
 async fn farewell(leaving: Leaving, settings: &Settings, workloads: &Workloads) {
+    let Workloads { game, code_server, addons, backups } = workloads;
+    // Before the game: it may have been told to hold its writes.
+    backups.shut_down(FAREWELL_SLACK).await;
     let within = settings.stop.grace + FAREWELL_SLACK;
-    let Workloads { game, code_server, addons } = workloads;
     let game = game.shut_down(leaving, within);
     let (editor, addons) = (code_server.shut_down(leaving, within), addons.shut_down(leaving, within));
     let (game, editor, addons) = tokio::join!(game, editor, addons);

@@ -1,7 +1,10 @@
 //! The command line as clap types. Their doc comments are the help texts, and `docs/cli.md` is generated from them.
+mod backup;
 pub mod codeserver;
 pub mod gateway;
 pub mod up;
+
+pub use backup::BackupVerb;
 
 use crate::model::catalog::Digest;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -214,6 +217,9 @@ pub enum ClientVerb {
     /// The editor in the browser of a dev container
     #[command(subcommand)]
     Codeserver(codeserver::CodeserverVerb),
+    /// Backups of the workspace or the server root
+    #[command(subcommand)]
+    Backup(BackupVerb),
     /// Update the agent itself; what it supervises does not notice
     Update(UpdateArgs),
     /// Check this machine and the configuration, and say what to do

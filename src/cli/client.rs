@@ -1,5 +1,6 @@
 //! Client commands: one file a command, and the two ways to the agent (`agent`: requests, `feed`: the console).
 pub mod agent;
+pub mod backup;
 pub mod codeserver;
 pub mod command;
 pub mod completions;
@@ -106,6 +107,7 @@ async fn ask(args: &ClientArgs, verb: ClientVerb) -> Result<(), Failure> {
         ClientVerb::Operations { id, .. } => operations::show(&session, id.as_deref()).await,
         ClientVerb::Runtimes(verb) => runtimes::carry_out(&session, verb).await,
         ClientVerb::Codeserver(verb) => codeserver::carry_out(&session, verb).await,
+        ClientVerb::Backup(verb) => backup::carry_out(&session, verb).await,
         ClientVerb::Update(args) => update::carry_out(&session, args).await,
         ClientVerb::Doctor(args) => doctor::examine(&session, args).await,
         ClientVerb::Version => version::show(&session).await,

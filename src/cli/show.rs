@@ -1,4 +1,5 @@
 //! How answers look to people: pure functions from an answer, a look and the time to text.
+pub mod backups;
 pub mod codeserver;
 pub mod crash;
 pub mod doctor;

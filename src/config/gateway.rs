@@ -13,7 +13,7 @@ const DEFAULT_DATA: &str = "/var/lib/zlh-gateway";
 
 /// All sources together, or everything that is wrong with them.
 pub fn load(sources: &Sources) -> Result<(GatewaySettings, Origins), Vec<Fault>> {
-    let mut loading = Loading::new(Rules { table: TABLE, later: &[], prefix: "ZLH_GATEWAY_", names: &[] });
+    let mut loading = Loading::new(Rules { table: TABLE, prefix: "ZLH_GATEWAY_", names: &[] });
     let env = loading.environment(&sources.env);
     let set = loading.set_flags(&sources.set);
     let late: Vec<Entry> = env.into_iter().chain(set).chain(flag_entries(&sources.flags)).collect();

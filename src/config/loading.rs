@@ -12,8 +12,6 @@ pub struct Entry {
 /// What is special about one program's settings.
 pub struct Rules<S: 'static> {
     pub table: &'static [table::Setting<S>],
-    /// Keys of parts that are yet to come: no fault, no effect.
-    pub later: &'static [&'static str],
     /// How the names of its variables begin.
     pub prefix: &'static str,
     /// Names that do not follow the rule, and the key each stands for.
@@ -26,7 +24,7 @@ impl<S> Rules<S> {
     }
 
     fn knows(&self, key: &str) -> bool {
-        self.find(key).is_some() || self.later.contains(&key)
+        self.find(key).is_some()
     }
 
     /// `restart.backof`: the group is ours, so it is a slip and not somebody else's variable.
@@ -36,8 +34,7 @@ impl<S> Rules<S> {
     }
 
     fn no_such(&self, key: &str) -> String {
-        let known = self.table.iter().map(|setting| setting.key).chain(self.later.iter().copied());
-        match table::nearest_of(key, known) {
+        match table::nearest_of(key, self.table.iter().map(|setting| setting.key)) {
             Some(near) => format!("no such setting; did you mean {near}?"),
             None => "no such setting; `zlh config show --default` lists all".into(),
         }
@@ -109,12 +106,7 @@ impl<S: Clone + Default> Loading<S> {
     pub fn apply(&mut self, entry: &Entry) {
         let fault = |problem: String| Fault::new(entry.origin.clone(), &entry.key, problem);
         let Some(setting) = self.rules.find(&entry.key) else {
-            if self.rules.later.contains(&entry.key.as_str()) {
-                let note = format!("{} ({}) has no effect in this version", entry.key, entry.origin);
-                self.origins.notes.push(note);
-            } else {
-                self.faults.push(fault(self.rules.no_such(&entry.key)));
-            }
+            self.faults.push(fault(self.rules.no_such(&entry.key)));
             return;
         };
         if setting.is_secret() && !matches!(entry.origin, Origin::Environment(_)) {

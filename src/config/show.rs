@@ -42,9 +42,6 @@ pub fn document() -> String {
         let (key, variable) = (setting.key, setting.variable());
         let _ = writeln!(out, "| `{key}` | {default} | `{variable}` | {} | {} |", setting.meaning, setting.allowed());
     }
-    out.push_str("\nAccepted without effect until the part that uses them is here: ");
-    out.push_str(&table::LATER.map(|key| format!("`{key}`")).join(", "));
-    out.push_str(".\n");
     document_gateway(&mut out);
     document_artifacts(&mut out);
     out

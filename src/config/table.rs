@@ -44,9 +44,6 @@ impl<S: Clone + Default> Setting<S> {
     }
 }
 
-/// Keys of the contract that later parts bring; files that name them already are not refused.
-pub const LATER: [&str; 1] = ["backups.keep"];
-
 /// Seconds as a duration.
 const fn s(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -177,6 +174,15 @@ static TABLE: &[Setting] = settings! {
     "install.channel", "Channel of the catalog that versions are chosen from.", |x| Slot::Word(&mut x.install.channel);
     "install.min_release_age", "Releases younger than this are not taken; 0 = all are.", |x| Slot::Time(&mut x.install.min_release_age, Duration::ZERO..=s(31_536_000));
 
+    "backups.keep", "Backups that are kept; the oldest beyond that are deleted. Checkpoints do not count.", |x| Slot::Count(&mut x.backups.keep, 1..=1000);
+    "backups.keep_checkpoints", "Checkpoints that are kept: what there was before a backup was put back.", |x| Slot::Count(&mut x.backups.keep_checkpoints, 1..=1000);
+    "backups.exclude", "What backups of a workspace leave out, as in a .gitignore; `.zlhignore` in the workspace adds to it, and folders with a CACHEDIR.TAG are left out anyway.", |x| Slot::Patterns(&mut x.backups.exclude);
+    "backups.max_entries", "Names in one backup.", |x| Slot::Count(&mut x.backups.max_entries, 1..=100_000_000);
+    "backups.max_bytes", "Bytes of all files in one backup.", |x| Slot::Size(&mut x.backups.max_bytes, 1 << 10..=16 << 40);
+    "backups.min_free_bytes", "Disk space that making or restoring a backup leaves free.", |x| Slot::Size(&mut x.backups.min_free_bytes, 0..=1 << 40);
+    "backups.hold_within", "How long a game may take to say that its world is saved.", |x| Slot::Time(&mut x.backups.hold_within, ms(100)..=HOUR);
+    "backups.patience", "Work on a backup without any sign of progress for this long has failed.", |x| Slot::Time(&mut x.backups.patience, ms(100)..=DAY);
+
     "limits.body_bytes", "Largest JSON request body.", |x| Slot::Size(&mut x.limits.body_bytes, 1 << 10..=64 << 20);
     "limits.config_bytes", "Largest /config body.", |x| Slot::Size(&mut x.limits.config_bytes, 1 << 10..=1 << 20);
     "limits.header_bytes", "Largest request head.", |x| Slot::Size(&mut x.limits.header_bytes, 8 << 10..=1 << 20);
@@ -240,7 +246,6 @@ mod tests {
     fn keys_are_unique_and_each_names_its_own_field() {
         let keys: BTreeSet<&str> = TABLE.iter().map(|setting| setting.key).collect();
         assert_eq!(keys.len(), TABLE.len());
-        assert!(LATER.iter().all(|later| !keys.contains(later)), "a key of a later part has arrived");
         // Two rows that write to the same field would show: setting one changes exactly one row.
         for setting in TABLE {
             let key = format!("ed25519:{}=", "A".repeat(43));
@@ -299,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_is_recognised() {
-        let nearest = |key| nearest_of(key, TABLE.iter().map(|setting| setting.key).chain(LATER));
+        let nearest = |key| nearest_of(key, TABLE.iter().map(|setting| setting.key));
         assert_eq!(nearest("restart.backof"), Some("restart.backoff"));
         assert_eq!(nearest("stop.graze"), Some("stop.grace"));
         assert_eq!(nearest("completely.different"), None);

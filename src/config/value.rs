@@ -1,5 +1,6 @@
 //! One setting's place in `Settings`: how its text is read, checked and written.
 use crate::model::{
+    exclude::Excludes,
     network::Network,
     settings::{OnAgentStop, Secret, UpdateMode},
 };
@@ -56,6 +57,8 @@ pub enum Slot<'a> {
     Account(&'a mut String),
     Word(&'a mut String),
     Names(&'a mut Vec<String>),
+    /// What a backup leaves out.
+    Patterns(&'a mut Vec<String>),
     Keys(&'a mut Vec<String>),
     Urls(&'a mut Vec<String>),
     Networks(&'a mut Vec<Network>),
@@ -102,6 +105,7 @@ impl Slot<'_> {
             Slot::Account(to) => account(text).map(|v| *to = v),
             Slot::Word(to) => account(text).map(|v| *to = v).map_err(|_| "not a plain word".into()),
             Slot::Names(to) => names(text).map(|v| *to = v),
+            Slot::Patterns(to) => patterns(text).map(|v| *to = v),
             Slot::Keys(to) => keys(text).map(|v| *to = v),
             Slot::Urls(to) => urls(text).map(|v| *to = v),
             Slot::Networks(to) => networks(text).map(|v| *to = v),
@@ -130,7 +134,7 @@ impl Slot<'_> {
             Slot::HostName(v) | Slot::OptionalPath(v) => v.as_deref().unwrap_or_default().to_owned(),
             Slot::OwnAddress(v) => v.to_string(),
             Slot::Account(v) | Slot::Word(v) => (*v).clone(),
-            Slot::Names(v) | Slot::Keys(v) | Slot::Urls(v) => v.join(","),
+            Slot::Names(v) | Slot::Patterns(v) | Slot::Keys(v) | Slot::Urls(v) => v.join(","),
             Slot::Networks(v) => v.iter().map(Network::to_string).collect::<Vec<_>>().join(","),
             Slot::AgentStop(v) => agent_stop_text(**v).to_owned(),
             Slot::Update(v) => update_mode_text(**v).to_owned(),
@@ -168,6 +172,7 @@ impl Slot<'_> {
             Slot::Account(_) => "an account name".into(),
             Slot::Word(_) => "a word of a-z, 0-9, _ and -".into(),
             Slot::Names(_) => "names divided by commas".into(),
+            Slot::Patterns(_) => "patterns as in a .gitignore, divided by commas".into(),
             Slot::Urls(_) => "http:// or https:// addresses divided by commas".into(),
             Slot::Networks(_) => "addresses and ranges like 10.0.0.0/8, divided by commas".into(),
             Slot::Keys(_) => "keys as `zlh artifacts keygen` prints them, divided by commas".into(),
@@ -335,6 +340,11 @@ fn names(text: &str) -> Result<Vec<String>, String> {
             if fits { Ok(one.to_owned()) } else { Err(format!("{one:?} is not a host name")) }
         })
         .collect()
+}
+
+fn patterns(text: &str) -> Result<Vec<String>, String> {
+    let all: Vec<String> = entries(text)?.into_iter().map(str::to_owned).collect();
+    Excludes::parse(&all).map(|_| all)
 }
 
 /// `ed25519:` and 32 bytes in base64.

@@ -3,6 +3,7 @@
 //! [`ROUTES`] is complete: a path that is not there does not exist, and each row says who may ask. `/health` and a plain
 //! `GET /status` are answered before any routing, from memory, without waiting.
 pub mod backend;
+mod backups;
 mod code_server;
 mod config;
 pub mod console;
@@ -111,6 +112,16 @@ pub const ROUTES: &[Route] = &[
     dev(Method::POST, "/dev/codeserver/stop", || post(code_server::stop)),
     dev(Method::POST, "/dev/codeserver/restart", || post(code_server::restart)),
     dev(Method::GET, "/dev/codeserver/log", || get(code_server::log)),
+    dev(Method::GET, "/dev/backups", || get(backups::list_dev)),
+    dev(Method::POST, "/dev/backups", || post(backups::make_dev)),
+    dev(Method::POST, "/dev/backups/restore", || post(backups::restore_dev)),
+    dev(Method::DELETE, "/dev/backups/{id}", || delete(backups::delete_dev)),
+    dev(Method::POST, "/dev/backups/{id}/verify", || post(backups::verify_dev)),
+    game(Method::GET, "/game/backups", || get(backups::list_game)),
+    game(Method::POST, "/game/backups", || post(backups::make_game)),
+    game(Method::POST, "/game/backups/restore", || post(backups::restore_game)),
+    game(Method::DELETE, "/game/backups/{id}", || delete(backups::delete_game)),
+    game(Method::POST, "/game/backups/{id}/verify", || post(backups::verify_game)),
     bearer(Method::POST, "/agent/update", || post(update::update)),
     bearer(Method::GET, "/agent/update/status", || get(update::status)),
     bearer(Method::GET, "/crashes", || get(crashes::list)),

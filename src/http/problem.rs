@@ -66,6 +66,7 @@ codes! {
     NO_SUCH_USER NOT_FOUND "no_such_user": "There is no user of this name", "List `/api/users`.";
     NO_SUCH_TOKEN NOT_FOUND "no_such_token": "There is no session or token with this id", "List `/api/tokens`; what has ended is not there.";
     NOT_INSTALLED NOT_FOUND "not_installed": "This version is not installed here", "Install it first; `GET /dev/runtimes` lists what is there.";
+    NO_SUCH_BACKUP NOT_FOUND "no_such_backup": "No backup has this id", "List the backups; old ones are deleted (`backups.keep`).";
     METHOD_NOT_ALLOWED METHOD_NOT_ALLOWED "method_not_allowed": "This path does not know that method", "Use a method named in the Allow header.";
     REQUEST_TIMEOUT REQUEST_TIMEOUT "request_timeout": "The body did not arrive in time", "Send the body without pauses.";
     NO_CONFIG CONFLICT "no_config": "Nothing is configured yet", "POST a configuration to `/config` first.";
@@ -78,6 +79,8 @@ codes! {
     OPERATION_IN_PROGRESS CONFLICT "operation_in_progress": "Another operation holds the lock", "Wait until `deadlineAt`, or POST `/stop` or `/kill`.";
     UPDATE_IN_PROGRESS CONFLICT "update_in_progress": "The agent is being updated, or still on trial after an update", "`GET /agent/update/status` shows how it goes.";
     NOT_RUNNING CONFLICT "not_running": "The server is not running", "POST `/start` first.";
+    NOT_STOPPED CONFLICT "not_stopped": "The server is not stopped", "POST `/stop` first: a backup is only put back while nothing runs.";
+    BACKUP_DAMAGED CONFLICT "backup_damaged": "This backup is damaged", "Use another one; `detail` says what is wrong with it.";
     NO_PREVIOUS CONFLICT "no_previous": "There is no earlier version to go back to", "Activate a version by name; `GET /dev/runtimes` lists what is there.";
     IN_USE CONFLICT "in_use": "Processes use this version", "End the processes that `users` names, or let them end.";
     NOT_CANCELLABLE CONFLICT "not_cancellable": "This operation cannot be cancelled", "It has ended, or it is the workload's: POST `/stop` or `/kill`.";
@@ -110,6 +113,7 @@ codes! {
     TOO_MANY_CONNECTIONS SERVICE_UNAVAILABLE "too_many_connections": "This agent has as many connections as it may", "Close some, or raise `limits.connections`.";
     IDE_TIMEOUT GATEWAY_TIMEOUT "ide_timeout": "The IDE did not answer in time", "Try again; if it stays, restart the IDE.";
     AGENT_TIMEOUT GATEWAY_TIMEOUT "agent_timeout": "The server's agent did not answer in time", "Try again; if it stays so, look at its machine.";
+    DISK_FULL INSUFFICIENT_STORAGE "disk_full": "There is not enough disk space", "Delete old backups or other files; `limit` is how many bytes must be free.";
 }
 
 impl Code {
@@ -259,6 +263,13 @@ impl From<Refusal> for Problem {
                 problem.0.detail = format!("{what} is not installed here; installed versions: {installed}.");
                 problem
             }
+            Refusal::NoSuchBackup { id } => code.because(format!("There is no backup {id}.")),
+            Refusal::BackupDamaged { fault } => code.because(fault),
+            Refusal::DiskFull { needed, free } => {
+                problem.0.detail =
+                    format!("{free} bytes are free and {needed} are needed; delete old backups or other files.");
+                problem.limit(usize::try_from(needed).unwrap_or(usize::MAX))
+            }
             Refusal::NoPrevious { family } => {
                 problem.0.detail = format!("No formerly active version of {family} is left here.");
                 problem
@@ -272,7 +283,8 @@ impl From<Refusal> for Problem {
             Refusal::TooManyOperations { limit } => problem.limit(limit).retry_after(RETRY),
             Refusal::NotCancellable { operation } => problem.operation(operation),
             Refusal::Recovering | Refusal::ShuttingDown => problem.retry_after(RETRY),
-            Refusal::NoConfig | Refusal::NotAGame | Refusal::NotRunning | Refusal::UpdateInProgress => problem,
+            Refusal::NoConfig | Refusal::NotAGame | Refusal::NotRunning | Refusal::NotStopped => problem,
+            Refusal::UpdateInProgress => problem,
             Refusal::NotADevContainer | Refusal::NotProvisioned | Refusal::NoSuchSession => problem,
         }
     }

@@ -3,7 +3,8 @@ use super::{
     agent::{
         Agent, Build,
         backend::{
-            ConsoleLog, EditorVerb, GameCommands, KeptOutput, Ordered, RuntimeCommands, UpdateCommands, Verdict,
+            BackupCommands, ConsoleLog, EditorVerb, GameCommands, KeptOutput, Ordered, RuntimeCommands, UpdateCommands,
+            Verdict,
         },
     },
     hosts::Hosts,
@@ -11,11 +12,13 @@ use super::{
 };
 use crate::{
     actors::{
+        backup::PuttingBack,
         game_server::{Accepted, Chunk, Denied, RunEnd},
         installer::{self, Stock, workshop::Available},
         status::{Check, Published, StatusReader},
     },
     model::{
+        backup::{Backup, BackupId, Backups, Reason},
         catalog::Digest,
         console::{Epoch, LogRange, News},
         container::Kind,
@@ -275,6 +278,81 @@ impl ScriptedGame {
         assert!(!what.contains("panic"), "as the test asked");
         self.calls.send(what).unwrap();
         ready(self.verdict.borrow().clone()).boxed()
+    }
+}
+
+pub const BACKUP: &str = "0198c0de-7a11-7abc-8def-000000000001";
+pub const CHECKPOINT: &str = "0198c0de-7a11-7abc-8def-000000000002";
+
+pub fn backup() -> Backup {
+    Backup {
+        id: BackupId::parse(BACKUP).unwrap(),
+        kind: Kind::Dev,
+        reason: Reason::Manual,
+        created_at: WallTime(0),
+        source: "home/dev/workspace".into(),
+        entries: 3,
+        bytes: 30,
+        archive_bytes: 10,
+        sha256: Digest([7; 32]),
+        exclude: vec!["node_modules/".into()],
+        warnings: Vec::new(),
+        warning_count: 0,
+        verified: None,
+    }
+}
+
+impl ScriptedGame {
+    /// What an order on backups becomes: refused as the game refuses.
+    fn ordered<T: Send + 'static>(
+        &self,
+        what: String,
+        taken: impl FnOnce(OperationId) -> T + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, Denied>> {
+        let verdict = self.called(what);
+        async move { verdict.await.map(|_| taken(OperationId("op-3".into()))) }.boxed()
+    }
+}
+
+impl BackupCommands for ScriptedGame {
+    fn backups(&self, kind: Kind) -> BoxFuture<'_, Result<Backups, Denied>> {
+        self.called(format!("backups {kind}")).map(|verdict| verdict.map(|_| Arc::new(vec![backup()]))).boxed()
+    }
+    fn back_up(&self, kind: Kind, holder: &'static str) -> BoxFuture<'_, Result<(OperationId, BackupId), Denied>> {
+        self.ordered(format!("back_up {kind} {holder}"), |id| (id, BackupId::parse(CHECKPOINT).unwrap()))
+    }
+    fn put_back(&self, kind: Kind, id: BackupId, holder: &'static str) -> BoxFuture<'_, Result<PuttingBack, Denied>> {
+        self.ordered(format!("put_back {kind} {id} {holder}"), |operation| PuttingBack {
+            operation,
+            of: backup(),
+            checkpoint: BackupId::parse(CHECKPOINT).unwrap(),
+        })
+    }
+    fn verify_backup(
+        &self,
+        kind: Kind,
+        id: BackupId,
+        holder: &'static str,
+    ) -> BoxFuture<'_, Result<OperationId, Denied>> {
+        self.ordered(format!("verify {kind} {id} {holder}"), |id| id)
+    }
+    fn delete_backup(
+        &self,
+        kind: Kind,
+        id: BackupId,
+        holder: &'static str,
+    ) -> BoxFuture<'_, Result<OperationId, Denied>> {
+        self.ordered(format!("delete {kind} {id} {holder}"), |id| id)
+    }
+    fn cancel_backup(&self, operation: OperationId) -> BoxFuture<'_, Option<Result<(), Denied>>> {
+        ready((operation.0 == "op-3").then_some(Ok(()))).boxed()
+    }
+    /// Done, but for those who ask while the game refuses.
+    fn backup_outcome(&self, _: OperationId) -> BoxFuture<'_, Result<(), String>> {
+        ready(Ok(())).boxed()
+    }
+    fn backup(&self, _: Kind, id: &BackupId) -> Option<Backup> {
+        (id.as_str() == BACKUP).then(backup)
     }
 }
 

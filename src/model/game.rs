@@ -52,6 +52,9 @@ pub struct GameDefinition {
     pub user: Option<String>,
     #[serde(default)]
     pub files: FileRules,
+    /// What a backup of the server root is. Every definition says it: what is copied must not be an accident.
+    #[serde(default)]
+    pub backup: Option<BackupRule>,
     /// Absent: nothing but a body's own `artifact_path` is ever installed.
     #[serde(default)]
     pub install: Option<InstallRule>,
@@ -68,6 +71,27 @@ pub struct Variant {
     pub signatures: Vec<String>,
     pub watched_files: Vec<String>,
     pub install: InstallRule,
+}
+
+/// What backups of a server root leave out, and how the game is kept from writing while its files are copied.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupRule {
+    /// Patterns of [`super::exclude`]: what an install brings again, and what nobody wants back.
+    pub exclude: Vec<String>,
+    /// Absent: the game has no such commands; what changes while it is copied is told.
+    pub hold: Option<HoldRule>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldRule {
+    /// Console lines, in order: write nothing from now on, and write what is not written yet.
+    pub commands: Vec<String>,
+    /// Regular expression of the line that says that the last of them is done.
+    pub held: String,
+    /// Console lines that take it back.
+    pub release: Vec<String>,
 }
 
 /// How a server root is made from what the artifact server has. Texts may hold the variables of `policy::launch`.

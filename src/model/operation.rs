@@ -21,6 +21,8 @@ pub enum OperationKind {
     Collect,
     /// The agent's own program.
     Update,
+    Backup,
+    Restore,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]

@@ -1,5 +1,5 @@
 //! A command that cannot be accepted now: a value, not an error. HTTP turns it into problem+json.
-use super::{ids::OperationId, install::User, operation::OperationKind, time::WallTime};
+use super::{backup::BackupId, ids::OperationId, install::User, operation::OperationKind, time::WallTime};
 use serde::{Deserialize, Serialize};
 
 /// Why a command was not accepted. `code()` is the stable, documented name on the wire.
@@ -41,6 +41,14 @@ pub enum Refusal {
     TooManyOperations { limit: usize },
     /// It has ended, or can only be ended by other means.
     NotCancellable { operation: OperationId },
+    /// No backup has this id.
+    NoSuchBackup { id: BackupId },
+    /// It was found to be damaged.
+    BackupDamaged { fault: String },
+    /// Only a server that is stopped can be put back.
+    NotStopped,
+    /// There is not enough space for what was asked.
+    DiskFull { needed: u64, free: u64 },
     /// The agent is being updated, or is still on trial after an update.
     UpdateInProgress,
     /// The agent is still finding out what survived its predecessor.
@@ -71,6 +79,10 @@ impl Refusal {
             Refusal::InUse { .. } => "in_use",
             Refusal::TooManyOperations { .. } => "too_many_operations",
             Refusal::NotCancellable { .. } => "not_cancellable",
+            Refusal::NoSuchBackup { .. } => "no_such_backup",
+            Refusal::BackupDamaged { .. } => "backup_damaged",
+            Refusal::NotStopped => "not_stopped",
+            Refusal::DiskFull { .. } => "disk_full",
             Refusal::UpdateInProgress => "update_in_progress",
             Refusal::Recovering => "recovering",
             Refusal::ShuttingDown => "shutting_down",
@@ -86,12 +98,14 @@ impl Refusal {
             Refusal::NotADevContainer | Refusal::NotProvisioned => 409,
             Refusal::NoPrevious { .. } | Refusal::InUse { .. } | Refusal::NotCancellable { .. } => 409,
             Refusal::UpdateInProgress => 409,
-            Refusal::NotInstalled { .. } => 404,
+            Refusal::NotInstalled { .. } | Refusal::NoSuchBackup { .. } => 404,
+            Refusal::BackupDamaged { .. } | Refusal::NotStopped => 409,
             Refusal::Unusable { .. } => 422,
             Refusal::TooManySessions { .. } | Refusal::TooManyViewers { .. } => 429,
             Refusal::TooManyOperations { .. } => 429,
             Refusal::CatalogUnavailable { .. } | Refusal::NoShell { .. } => 503,
             Refusal::Recovering | Refusal::ShuttingDown => 503,
+            Refusal::DiskFull { .. } => 507,
         }
     }
 }

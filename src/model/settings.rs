@@ -2,10 +2,12 @@
 mod addons;
 mod agent;
 pub mod artifacts;
+mod backups;
 mod codeserver;
 
 pub use addons::{Sshd, Tailscale};
 pub use agent::{Agent, UpdateMode};
+pub use backups::Backups;
 pub use codeserver::Codeserver;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -54,6 +56,7 @@ pub struct Settings {
     pub sshd: Sshd,
     pub tailscale: Tailscale,
     pub install: Install,
+    pub backups: Backups,
     pub limits: Limits,
     pub status: Status,
     pub runtime: Runtime,
@@ -324,6 +327,7 @@ impl Default for Settings {
                 autostart: true,
             },
             install: Install::default(),
+            backups: Backups::default(),
             limits: Limits::default(),
             status: Status { interval: s(5) },
             runtime: Runtime { worker_threads: 2 },

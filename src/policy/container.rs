@@ -1,6 +1,9 @@
 //! What kind of container this is, and what may be asked of it: the one place that tells games and dev containers apart.
 use super::fields::{Fields, unusable};
-use crate::model::{container::Kind, refusal::Refusal};
+use crate::{
+    model::{container::Kind, operation::Operation, phase::State, refusal::Refusal},
+    policy::status::{DevPart, GamePart},
+};
 use serde_json::Value;
 
 /// The kind that a `/config` body asks for.
@@ -31,6 +34,27 @@ pub fn admits(is: Option<Kind>, needed: Kind) -> Result<(), Refusal> {
     }
 }
 
+/// May a copy be made now, or (`restore`) put back? One operation at a time changes the workload.
+pub fn free_for_backup(kind: Kind, restore: bool, game: &GamePart, dev: &DevPart) -> Result<(), Refusal> {
+    let (recovering, operations) = match kind {
+        Kind::Game => (game.recovering, &game.operations),
+        Kind::Dev => (dev.recovering, &dev.operations),
+    };
+    if recovering {
+        return Err(Refusal::Recovering);
+    }
+    if let Some(refusal) = operations.iter().find(|row| !row.state.is_final()).map(busy) {
+        return Err(refusal);
+    }
+    // What has given up or waits for nothing does not start by itself.
+    let at_rest = game.process.is_none() && matches!(game.state, State::Idle | State::Error);
+    if kind == Kind::Game && restore && !at_rest { Err(Refusal::NotStopped) } else { Ok(()) }
+}
+
+fn busy(row: &Operation) -> Refusal {
+    Refusal::OperationInProgress { holder: row.id.clone(), kind: row.kind, deadline_at: row.deadline_at }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +74,43 @@ mod tests {
         ] {
             assert_eq!(asked(&body), Ok(kind), "{body}");
         }
+    }
+
+    #[test]
+    fn a_backup_waits_for_nobody_and_a_restore_wants_a_game_at_rest() {
+        use crate::{
+            model::ids::OperationId,
+            policy::operations::{By, Journal, Outcome},
+        };
+        let part = |state| GamePart { configured: true, state, ..GamePart::default() };
+        let ask = |kind, restore, game: &GamePart| free_for_backup(kind, restore, game, &DevPart::default());
+        for (state, may_restore) in [
+            (State::Idle, true),
+            (State::Error, true),
+            (State::Installing, false),
+            (State::Starting, false),
+            (State::Running, false),
+            (State::Stopping, false),
+            (State::Crashed, false),
+        ] {
+            assert_eq!(ask(Kind::Game, false, &part(state)), Ok(()), "{state:?}");
+            let expected = if may_restore { Ok(()) } else { Err(Refusal::NotStopped) };
+            assert_eq!(ask(Kind::Game, true, &part(state)), expected, "{state:?}");
+            assert_eq!(ask(Kind::Dev, true, &part(state)), Ok(()), "shells go on");
+        }
+        let mut journal = Journal::default();
+        let by = By { id: OperationId("op-1".into()), holder: "api".into() };
+        let kind = crate::model::operation::OperationKind::Start;
+        journal.open(kind, by, Default::default(), Default::default(), 9);
+        let busy = GamePart { operations: journal.rows(), ..part(State::Idle) };
+        assert!(
+            matches!(ask(Kind::Game, false, &busy), Err(Refusal::OperationInProgress { holder, .. }) if holder.0 == "op-1")
+        );
+        journal.end(Outcome::Done, Default::default());
+        let free = GamePart { operations: journal.rows(), ..part(State::Idle) };
+        assert_eq!(ask(Kind::Game, true, &free), Ok(()));
+        let unknown = GamePart { recovering: true, ..part(State::Idle) };
+        assert_eq!(ask(Kind::Game, false, &unknown), Err(Refusal::Recovering));
     }
 
     #[test]

@@ -119,6 +119,13 @@ impl Journal {
         o.progress = None;
     }
 
+    /// What the holder is about, where there may be several.
+    pub fn about(&mut self, subject: String) {
+        if let Some(o) = self.holder_mut() {
+            o.subject = subject;
+        }
+    }
+
     /// What the holder is doing now.
     pub fn step(&mut self, text: &str, progress: Option<f64>) {
         if let Some(o) = self.holder_mut() {

@@ -14,7 +14,7 @@ use crate::{
         snapshot::{Players, Snapshot, Usage, Warning},
         time::{BootTime, WallTime},
     },
-    policy::{game_server::memory::LastCrash, installer::InstallPart},
+    policy::{backup::BackupPart, game_server::memory::LastCrash, installer::InstallPart},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -43,6 +43,7 @@ pub struct Parts {
     pub activity: Option<Activity>,
     pub install: InstallPart,
     pub update: UpdatePart,
+    pub backup: BackupPart,
     pub usage: Usage,
     /// What the machine cannot give.
     pub machine: Vec<Warning>,
@@ -205,6 +206,8 @@ pub fn fold(parts: &Parts, now: (BootTime, WallTime)) -> Snapshot {
         }
     }
     fold_install(&mut s, &parts.install);
+    fold_operation(&mut s, parts.backup.operation.as_ref());
+    s.warnings.extend(parts.backup.warnings.iter().cloned());
     s.warnings.extend(parts.machine.iter().chain(&parts.update.warnings).cloned());
     s
 }
@@ -291,7 +294,8 @@ fn fold_install(s: &mut Snapshot, install: &InstallPart) {
 /// Newest first: ids sort by time. Each part bounds its own.
 pub fn all_operations(parts: &Parts) -> Arc<Vec<Operation>> {
     let workload = parts.workload_operations();
-    let others = [&parts.install.operations, &parts.code_server.operations, &parts.update.operations];
+    let editor = &parts.code_server.operations;
+    let others = [&parts.install.operations, editor, &parts.backup.operations, &parts.update.operations];
     let others = others.into_iter().chain(parts.addons.values().map(|part| &part.operations));
     let mut others = others.flat_map(|operations| operations.iter()).peekable();
     if others.peek().is_none() {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 mod agent;
 mod artifacts;
+mod backups;
 mod cli;
 mod crash_real;
 mod dev;

@@ -31,6 +31,28 @@ fn is_wild(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// One row of `GET /dev/backups` or `/game/backups`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Backup {
+    pub id: String,
+    pub reason: String,
+    pub created_at: Option<WallTime>,
+    pub entries: u64,
+    pub bytes: u64,
+    pub archive_bytes: u64,
+    pub warning_count: u64,
+    pub verified: Option<Verified>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Verified {
+    pub at: Option<WallTime>,
+    pub sound: bool,
+    pub fault: String,
+}
+
 /// `GET /status`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]

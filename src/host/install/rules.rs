@@ -13,7 +13,7 @@ const FILE_BITS: u32 = 0o755;
 
 /// One entry as the archive tells it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Raw<'a> {
+pub(in crate::host) struct Raw<'a> {
     pub name: &'a [u8],
     pub kind: Kind,
     /// Of links.
@@ -23,7 +23,7 @@ pub(super) struct Raw<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::host) enum Kind {
     File,
     Folder,
     Symlink,
@@ -249,7 +249,7 @@ fn text<'n>(name: &'n [u8], what: &str, longest: usize) -> Result<&'n str, Strin
     Ok(name)
 }
 
-pub(super) fn refusal(name: &[u8], why: impl Into<String>) -> Refusal {
+pub(in crate::host) fn refusal(name: &[u8], why: impl Into<String>) -> Refusal {
     const SHOWN: usize = 200;
     let text = String::from_utf8_lossy(name);
     let mut entry: String = text.chars().take(SHOWN).collect();

@@ -11,7 +11,7 @@ const BLOCK: usize = 512;
 const MOST_RECORDS: u64 = 1 << 20;
 
 /// Takes what the archive holds.
-pub(super) trait Sink {
+pub(in crate::host) trait Sink {
     /// An entry; a file's content follows.
     fn entry(&mut self, raw: &Raw) -> Result<(), Refusal>;
     /// Content of the last entry: this part of the piece that was fed.
@@ -23,7 +23,7 @@ pub(super) trait Sink {
 }
 
 #[derive(Debug, PartialEq, thiserror::Error)]
-pub(super) enum TarError {
+pub(in crate::host) enum TarError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("the tar is damaged: {0}")]
@@ -31,7 +31,7 @@ pub(super) enum TarError {
 }
 
 #[derive(Default)]
-pub(super) struct TarStream {
+pub(in crate::host) struct TarStream {
     state: State,
     /// The header block, or the records, as far as they have come.
     gathered: Vec<u8>,

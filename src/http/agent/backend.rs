@@ -3,6 +3,7 @@
 //! Traits, so that the console of a dev shell can stand where a game's does, and so that tests need no processes.
 use crate::{
     actors::{
+        backup::PuttingBack,
         container::{Container, Kept, Place},
         game_server::{Accepted, Chunk, Console, Denied, RunEnd},
         installer::{self, Installer, Stock, workshop::Available},
@@ -10,6 +11,7 @@ use crate::{
         updater::Updater,
     },
     model::{
+        backup::{Backup, BackupId, Backups},
         console::{LogRange, News},
         container::Kind,
         ids::OperationId,
@@ -32,8 +34,71 @@ pub enum EditorVerb {
     Restart,
 }
 
+/// The verbs of backups; orders are answered within `limits.command_timeout`, their work goes on behind.
+pub trait BackupCommands: Send + Sync + 'static {
+    /// Newest first.
+    fn backups(&self, kind: Kind) -> BoxFuture<'_, Result<Backups, Denied>>;
+    /// The operation, and the id that the backup will have.
+    fn back_up(&self, kind: Kind, holder: &'static str) -> BoxFuture<'_, Result<(OperationId, BackupId), Denied>>;
+    fn put_back(&self, kind: Kind, id: BackupId, holder: &'static str) -> BoxFuture<'_, Result<PuttingBack, Denied>>;
+    fn verify_backup(
+        &self,
+        kind: Kind,
+        id: BackupId,
+        holder: &'static str,
+    ) -> BoxFuture<'_, Result<OperationId, Denied>>;
+    fn delete_backup(
+        &self,
+        kind: Kind,
+        id: BackupId,
+        holder: &'static str,
+    ) -> BoxFuture<'_, Result<OperationId, Denied>>;
+    /// `None`: it is no operation on backups.
+    fn cancel_backup(&self, operation: OperationId) -> BoxFuture<'_, Option<Result<(), Denied>>>;
+    /// Resolves with the operation's end.
+    fn backup_outcome(&self, operation: OperationId) -> BoxFuture<'_, Result<(), String>>;
+    fn backup(&self, kind: Kind, id: &BackupId) -> Option<Backup>;
+}
+
+impl BackupCommands for Container {
+    fn backups(&self, kind: Kind) -> BoxFuture<'_, Result<Backups, Denied>> {
+        self.backups.list(kind).boxed()
+    }
+    fn back_up(&self, kind: Kind, holder: &'static str) -> BoxFuture<'_, Result<(OperationId, BackupId), Denied>> {
+        Container::back_up(self, kind, holder).boxed()
+    }
+    fn put_back(&self, kind: Kind, id: BackupId, holder: &'static str) -> BoxFuture<'_, Result<PuttingBack, Denied>> {
+        async move { Container::put_back(self, kind, &id, holder).await }.boxed()
+    }
+    fn verify_backup(
+        &self,
+        kind: Kind,
+        id: BackupId,
+        holder: &'static str,
+    ) -> BoxFuture<'_, Result<OperationId, Denied>> {
+        async move { self.backups.verify(kind, &id, holder).await }.boxed()
+    }
+    fn delete_backup(
+        &self,
+        kind: Kind,
+        id: BackupId,
+        holder: &'static str,
+    ) -> BoxFuture<'_, Result<OperationId, Denied>> {
+        async move { self.backups.delete(kind, &id, holder).await }.boxed()
+    }
+    fn cancel_backup(&self, operation: OperationId) -> BoxFuture<'_, Option<Result<(), Denied>>> {
+        async move { self.backups.cancel(&operation).await }.boxed()
+    }
+    fn backup_outcome(&self, operation: OperationId) -> BoxFuture<'_, Result<(), String>> {
+        async move { self.backups.outcome(&operation).await }.boxed()
+    }
+    fn backup(&self, kind: Kind, id: &BackupId) -> Option<Backup> {
+        self.backups.find(kind, id)
+    }
+}
+
 /// The verbs of a supervised workload; all answer within `limits.command_timeout`.
-pub trait GameCommands: Send + Sync + 'static {
+pub trait GameCommands: BackupCommands {
     fn configure(&self, body: serde_json::Value, holder: &'static str) -> BoxFuture<'_, Verdict>;
     fn start(&self, holder: &'static str) -> BoxFuture<'_, Verdict>;
     fn stop(&self, holder: &'static str) -> BoxFuture<'_, Verdict>;
@@ -58,13 +123,13 @@ impl GameCommands for Container {
         Container::configure(self, body, holder).boxed()
     }
     fn start(&self, holder: &'static str) -> BoxFuture<'_, Verdict> {
-        self.game.start(holder).boxed()
+        Container::start(self, holder).boxed()
     }
     fn stop(&self, holder: &'static str) -> BoxFuture<'_, Verdict> {
-        self.game.stop(holder).boxed()
+        Container::stop(self, holder).boxed()
     }
     fn restart(&self, holder: &'static str) -> BoxFuture<'_, Verdict> {
-        self.game.restart(holder).boxed()
+        Container::restart(self, holder).boxed()
     }
     fn kill(&self, holder: &'static str) -> BoxFuture<'_, Verdict> {
         self.game.kill(holder).boxed()

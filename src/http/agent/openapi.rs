@@ -1,7 +1,7 @@
 //! `/openapi.json`, generated from the handlers.
 use super::{
-    Agent, code_server, config, console, crashes, events, game, health, metrics, operations, power, runtimes, status,
-    update, version,
+    Agent, backups, code_server, config, console, crashes, events, game, health, metrics, operations, power, runtimes,
+    status, update, version,
 };
 use axum::{Json, extract::State};
 use std::sync::Arc;
@@ -41,6 +41,16 @@ use utoipa::{
         code_server::stop,
         code_server::restart,
         code_server::log,
+        backups::list_dev,
+        backups::make_dev,
+        backups::restore_dev,
+        backups::delete_dev,
+        backups::verify_dev,
+        backups::list_game,
+        backups::make_game,
+        backups::restore_game,
+        backups::delete_game,
+        backups::verify_game,
         update::update,
         update::status,
         crashes::list,

@@ -181,12 +181,16 @@ pub async fn collect(State(agent): State<Arc<Agent>>) -> Result<Response, Proble
     Ok(ordered(agent.runtimes.collect(HOLDER).await?))
 }
 
-/// Cancels an install, or another order about runtimes; what it did is undone.
+/// Cancels an install, another order about runtimes, or work on a backup; what it did is undone.
 #[utoipa::path(delete, path = "/operations/{id}", tag = "agent", params(("id" = String, Path,)), responses((status = 202, body = Ordered), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
 pub async fn cancel(State(agent): State<Arc<Agent>>, Path(id): Path<String>) -> Result<Response, Problem> {
     let published = agent.status.current();
     if !published.operations.iter().any(|operation| operation.id.0 == id) {
         return Err(Code::NO_SUCH_OPERATION.into());
     }
-    Ok(ordered(agent.runtimes.cancel(OperationId(id)).await?))
+    let operation = OperationId(id);
+    match agent.game.cancel_backup(operation.clone()).await {
+        Some(cancelled) => cancelled.map(|()| ordered(Accepted { operation: Some(operation) })).map_err(Problem::from),
+        None => Ok(ordered(agent.runtimes.cancel(operation).await?)),
+    }
 }

@@ -4,7 +4,7 @@ use crate::{
     actors::game_server::{Accepted, Denied},
     http::{
         auth::Access,
-        tests::{DEADLINE, Fixture, TOKEN, bearer, check, crash, operation, until},
+        tests::{BACKUP, CHECKPOINT, DEADLINE, Fixture, TOKEN, bearer, check, crash, operation, until},
     },
     model::{
         container::Kind, install::User, operation::OperationState, phase::State, refusal::Refusal, snapshot::Players,
@@ -46,6 +46,16 @@ const PROMISED: &[(&str, &str)] = &[
     ("POST", "/dev/runtimes/{runtime}/rollback"),
     ("POST", "/dev/runtimes/{runtime}/verify"),
     ("POST", "/dev/runtimes/{runtime}/repair"),
+    ("GET", "/dev/backups"),
+    ("POST", "/dev/backups"),
+    ("POST", "/dev/backups/restore"),
+    ("DELETE", "/dev/backups/{id}"),
+    ("POST", "/dev/backups/{id}/verify"),
+    ("GET", "/game/backups"),
+    ("POST", "/game/backups"),
+    ("POST", "/game/backups/restore"),
+    ("DELETE", "/game/backups/{id}"),
+    ("POST", "/game/backups/{id}/verify"),
     ("POST", "/agent/update"),
     ("GET", "/agent/update/status"),
     ("GET", "/console/stream"),
@@ -159,6 +169,64 @@ async fn orders_about_runtimes_reach_the_installer() {
     assert_eq!(agent.ask("DELETE", "/operations/op-9").await.problem(), "no_such_operation");
     agent.publish(|p| p.operations = Arc::new(vec![operation("op-9", OperationState::Running)]));
     assert_eq!(agent.ask("DELETE", "/operations/op-9").await.status, 202);
+}
+
+#[tokio::test]
+async fn orders_about_backups_reach_their_desk() {
+    let mut agent = Fixture::start().await;
+    for (kind, word) in [(Kind::Game, "game"), (Kind::Dev, "dev")] {
+        agent.kind.send_replace(kind);
+        let list = agent.ask("GET", &format!("/{word}/backups")).await.json();
+        assert_eq!((&list["backups"][0]["id"], &list["backups"][0]["archiveBytes"]), (&BACKUP.into(), &10.into()));
+        assert_eq!(agent.calls.recv().await.unwrap(), format!("backups {word}"));
+        for (method, path, status, call) in [
+            ("POST", "", 202, format!("back_up {word} api")),
+            ("POST", "?wait=1s", 201, format!("back_up {word} api")),
+            ("POST", &*format!("/restore?id={BACKUP}"), 202, format!("put_back {word} {BACKUP} api")),
+            ("POST", &*format!("/{BACKUP}/verify?wait=5s"), 200, format!("verify {word} {BACKUP} api")),
+            ("DELETE", &*format!("/{BACKUP}"), 204, format!("delete {word} {BACKUP} api")),
+        ] {
+            let reply = agent.ask(method, &format!("/{word}/backups{path}")).await;
+            assert_eq!(reply.status, status, "{method} {path}");
+            assert_eq!(agent.calls.recv().await.unwrap(), call);
+            if status != 204 {
+                assert_eq!(reply.json()["operationId"], "op-3");
+            }
+        }
+        let restore = agent.ask("POST", &format!("/{word}/backups/restore?id={BACKUP}&wait=1s")).await;
+        let (status, json) = (restore.status, restore.json());
+        assert_eq!((status, &json["backup"]["bytes"]), (200, &30.into()));
+        assert_eq!((&json["checkpoint"]["id"], &json["checkpoint"]["state"]), (&CHECKPOINT.into(), &"creating".into()));
+        agent.calls.recv().await.unwrap();
+        for (method, path) in [("POST", "/restore?id=../../etc"), ("DELETE", "/x"), ("POST", "/1/verify")] {
+            let reply = agent.ask(method, &format!("/{word}/backups{path}")).await;
+            assert_eq!((reply.status, reply.problem().as_str()), (404, "no_such_backup"), "{path}");
+        }
+        let wrong = agent.ask("POST", &format!("/{word}/backups/restore?id={BACKUP}&force=1")).await;
+        assert_eq!((wrong.status, wrong.problem().as_str()), (400, "malformed_query"));
+    }
+    assert!(agent.calls.try_recv().is_err(), "what is no id reaches nobody");
+    agent.publish(|p| p.operations = Arc::new(vec![operation("op-3", OperationState::Running)]));
+    assert_eq!(agent.ask("DELETE", "/operations/op-3").await.status, 202);
+    assert!(agent.calls.try_recv().is_err(), "the installer was not asked");
+}
+
+#[tokio::test]
+async fn what_the_desk_of_backups_refuses_says_why() {
+    let agent = Fixture::start().await;
+    for (refusal, status, code) in [
+        (Refusal::NotStopped, 409, "not_stopped"),
+        (Refusal::BackupDamaged { fault: "a byte".into() }, 409, "backup_damaged"),
+        (Refusal::DiskFull { needed: 500, free: 7 }, 507, "disk_full"),
+    ] {
+        _ = agent.verdict.send_replace(Err(Denied::Refused(refusal)));
+        let reply = agent.ask("POST", &format!("/game/backups/restore?id={BACKUP}")).await;
+        assert_eq!((reply.status, reply.problem().as_str()), (status, code));
+        if status == 507 {
+            assert_eq!(reply.json()["limit"], 500);
+            assert!(reply.json()["detail"].as_str().unwrap().contains("7 bytes are free"));
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Every definition of `catalog/games/`: what it lacks, and whether all its texts mean something.
 use super::*;
 use crate::{
-    model::{glob::Glob, workload::StopStep},
+    model::{exclude::Excludes, glob::Glob, workload::StopStep},
     policy::crash::is_signature_set,
 };
 use std::{collections::BTreeSet, time::Duration};
@@ -36,6 +36,7 @@ fn faults(game: &GameDefinition) -> Vec<String> {
     lacks(!is_custom && game.memory.is_none(), "no memory rule");
     lacks(game.stop.is_empty(), "no stop ladder");
     lacks(game.files.delete.is_empty(), "no files that may be deleted");
+    lacks(game.backup.is_none(), "no rule for backups");
     lacks(game.signatures.first().is_none_or(|set| set != "common"), "signatures do not begin with common");
     lacks(game.variants.is_empty() != game.default_variant.is_none(), "variants and default_variant go together");
     lacks(
@@ -65,8 +66,26 @@ fn faults(game: &GameDefinition) -> Vec<String> {
     for set in game.signatures.iter().chain(game.variants.values().flat_map(|v| &v.signatures)) {
         lacks(!is_signature_set(set), &format!("unknown signature set {set:?}"));
     }
+    out.extend(backup_faults(game));
     out.extend(launch_faults(game));
     out
+}
+
+fn backup_faults(game: &GameDefinition) -> Vec<String> {
+    let Some(rule) = &game.backup else { return Vec::new() };
+    let mut out: Vec<String> = Excludes::parse(&rule.exclude).err().into_iter().collect();
+    let Some(hold) = &rule.hold else { return out };
+    if regex::Regex::new(&hold.held).is_err() || hold.held.is_empty() {
+        out.push(format!("bad pattern {:?}", hold.held));
+    }
+    let lines = hold.commands.iter().chain(&hold.release);
+    if hold.commands.is_empty() || hold.release.is_empty() || lines.clone().any(|l| l.is_empty() || l.contains('\n')) {
+        out.push("holding writes needs lines, and lines that take it back".into());
+    }
+    // Our own lines are echoed: they must not be taken for the answer.
+    let answers = |line: &&String| regex::Regex::new(&hold.held).is_ok_and(|held| held.is_match(line));
+    out.extend(lines.filter(answers).map(|line| format!("{line:?} answers itself")));
+    out.into_iter().map(|what| format!("{}: {what}", game.id)).collect()
 }
 
 /// Does each variant resolve to a whole command line, once its files are there?
@@ -128,13 +147,54 @@ fn a_game_with_signatures_of_its_own_uses_them() {
 #[test]
 fn the_check_finds_faults() {
     let text = "id = \"x\"\ntitle = \"\"\nsignatures = [\"nope\"]\nstop = []\nwatched_files = [\"/abs\"]\n\
-                [launch]\nargv = [\"{java}\", \"{oops}\"]\n[ready]\nkind = \"tcp\"\n";
+                [launch]\nargv = [\"{java}\", \"{oops}\"]\n[ready]\nkind = \"tcp\"\n\
+                [backup]\nexclude = [\"a//b\"]\n[backup.hold]\ncommands = [\"save\"]\nheld = \"sa\"\nrelease = []\n";
     let game = Games::parse([("x", text)]).unwrap().0.remove("x").unwrap();
     let all = faults(&game).join("\n");
-    for expected in
-        ["no title", "no default port", "no stop ladder", "{oops}", "{java} without", "nope", "/abs", "None:"]
-    {
+    for expected in [
+        "no title",
+        "no default port",
+        "no stop ladder",
+        "{oops}",
+        "{java} without",
+        "nope",
+        "/abs",
+        "None:",
+        "a//b",
+        "answers itself",
+        "take it back",
+    ] {
         assert!(all.contains(expected), "{expected} in\n{all}");
+    }
+}
+
+/// What a player would miss is in a backup of a Minecraft server, what the artifact server brings again is not.
+#[test]
+fn a_backup_of_minecraft_holds_what_players_would_miss() {
+    let rule = games().0["minecraft"].backup.clone().unwrap();
+    let excludes = Excludes::parse(&rule.exclude).unwrap();
+    for path in [
+        "world/level.dat",
+        "world_nether/DIM-1/region/r.0.0.mca",
+        "server.properties",
+        "ops.json",
+        "mods/a.jar",
+        "plugins/b.jar",
+        "plugins/B/config.yml",
+    ] {
+        assert!(!excludes.leave_out(path, false), "{path}");
+    }
+    for (path, is_folder) in [("server.jar", false), ("libraries", true), ("logs", true), ("world/session.lock", false)]
+    {
+        assert!(excludes.leave_out(path, is_folder), "{path}");
+    }
+    let hold = rule.hold.unwrap();
+    assert_eq!(
+        (hold.commands, hold.release),
+        (vec!["save-off".to_owned(), "save-all flush".into()], vec!["save-on".to_owned()])
+    );
+    for said in ["[12:00:00] [Server thread/INFO]: Saved the game", "Saved the world"] {
+        assert!(regex::Regex::new(&hold.held).unwrap().is_match(said));
     }
 }
 
