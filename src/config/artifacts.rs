@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// All sources together, or everything that is wrong with them.
 pub fn load(sources: &Sources) -> Result<ArtifactsSettings, Vec<Fault>> {
-    let mut loading = Loading::new(Rules { table: TABLE, later: &[], prefix: "ZLH_ARTIFACTS_", names: &[] });
+    let mut loading = Loading::new(Rules { table: TABLE, prefix: "ZLH_ARTIFACTS_", names: &[] });
     let env = loading.environment(&sources.env);
     let set = loading.set_flags(&sources.set);
     env.into_iter().chain(set).for_each(|entry: Entry| loading.apply(&entry));
