@@ -33,7 +33,7 @@ pub enum Next {
     Unknown,
     /// Likely the same again: worth a process at this time.
     Expected(Duration, Box<Launch>),
-    Made(Ahead),
+    Made(Box<Ahead>),
 }
 
 impl Next {
@@ -50,7 +50,7 @@ impl Next {
     /// Its time has come. What cannot be made ahead is made when it is ordered.
     pub fn make(&mut self, groups: &mut Groups) {
         if let Next::Expected(_, order) = std::mem::take(self) {
-            *self = Ahead::make(*order, groups).map_or(Next::Unknown, Next::Made);
+            *self = Ahead::make(*order, groups).map_or(Next::Unknown, |ahead| Next::Made(Box::new(ahead)));
         }
     }
 

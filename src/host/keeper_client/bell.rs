@@ -3,10 +3,10 @@
 use super::link::Link;
 use crate::keeper::protocol::Order;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use tokio::io::{Interest, unix::AsyncFd};
 
-pub(super) struct Bell(AsyncFd<EventFd>);
+pub(super) struct Bell(AsyncFd<OwnedFd>);
 
 impl Bell {
     /// Gives it to the keeper. An older one refuses and goes on with reports, as it does if this gives `None`.
@@ -14,7 +14,7 @@ impl Bell {
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).ok()?;
         link.send_with(&Order::Bell, &[bell.as_fd().as_raw_fd()]).ok()?;
         // SAFETY: the AsyncFd owns the only handle here, and nobody closes it before.
-        unsafe { AsyncFd::register_with_interest(bell, Interest::READABLE) }.ok().map(Bell)
+        unsafe { AsyncFd::register_with_interest(OwnedFd::from(bell), Interest::READABLE) }.ok().map(Bell)
     }
 
     /// It was rung since the last time. `false`: it never will be again.
@@ -33,7 +33,7 @@ mod tests {
     #[tokio::test]
     async fn each_ring_is_heard_and_none_is_made_up() {
         let ringer = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).unwrap();
-        let heard = EventFd::from(ringer.as_fd().try_clone_to_owned().unwrap());
+        let heard = ringer.as_fd().try_clone_to_owned().unwrap();
         // SAFETY: as above.
         let bell = Bell(unsafe { AsyncFd::register_with_interest(heard, Interest::READABLE) }.unwrap());
         for _ in 0..3 {

@@ -156,6 +156,8 @@ fn the_end_of_a_program_without_an_agent_waits_for_the_next_one() {
     // connection open a little longer.
     let files = format!("/proc/{}/fd", bench.keeper.id());
     let open = || std::fs::read_dir(&files).unwrap().count();
+    let log = bench.log_dir();
+    eventually("its log is open", || (!segments(&log).is_empty()).then_some(()));
     let before = open();
     bench.link = Link::new(std::os::unix::net::UnixStream::pair().unwrap().0);
     eventually("the keeper sees it", || (open() < before).then_some(()));
