@@ -87,6 +87,7 @@ fn look(top: &Path) -> BTreeMap<String, String> {
 fn spoil(rig: &Rig) {
     write(rig, "src/main.rs", "spoilt");
     write(rig, "new/deep/file", "new");
+    write(rig, "another", "new, too");
     fs::remove_file(workspace(rig).join("README.md")).unwrap();
     fs::remove_dir_all(workspace(rig).join("bin")).unwrap();
     write(rig, "bin", "a file where a folder was");

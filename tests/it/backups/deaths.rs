@@ -59,7 +59,8 @@ async fn killed_at_any_step_of_a_copy_it_is_whole_or_not_there() {
             );
             assert_eq!(agent.delete(&format!("/dev/backups/{}", id(backup))).await.status, 204, "{point}");
         }
-        let left = fs::read_dir(rig.sandbox.root().join("opt/zlh-agent/backups/dev")).unwrap();
+        // A life that died at once has not even made the folder.
+        let left = fs::read_dir(rig.sandbox.root().join("opt/zlh-agent/backups/dev")).into_iter().flatten();
         assert_eq!(left.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(), 0, "{point}");
         assert!(agent.terminate().success());
     }

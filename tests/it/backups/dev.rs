@@ -37,7 +37,7 @@ async fn a_spoilt_workspace_comes_back_byte_for_byte_and_the_spoilt_one_too() {
     assert_eq!(answer["backup"], backup);
     assert_eq!(
         (&answer["checkpoint"]["reason"], answer["checkpoint"]["entries"].as_u64()),
-        (&json!("checkpoint"), Some(7))
+        (&json!("checkpoint"), Some(8))
     );
     assert_eq!(look(&workspace(&rig)), before);
     assert_eq!(fs::metadata(workspace(&rig).join("src")).unwrap().ino(), stands.metadata().unwrap().ino());
