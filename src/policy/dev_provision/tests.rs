@@ -62,7 +62,10 @@ fn a_bare_container_becomes_a_dev_container() {
     let (mut m, _) = machine(Memory::default());
     assert_eq!((m.state(), m.part("/w").configured), (State::Idle, false));
     let decision = m.configure(now(), resolved(), by(1)).unwrap();
-    assert_eq!((m.state(), m.part("/w").install_step.as_str()), (State::Installing, "stopping what is no longer wanted"));
+    assert_eq!(
+        (m.state(), m.part("/w").install_step.as_str()),
+        (State::Installing, "stopping what is no longer wanted")
+    );
     assert!(saved(&decision.effects).journal.holder().is_some(), "stored before it is acknowledged");
     let (done, last) = walk(&mut m, decision.effects);
     assert_eq!(done, plan::steps(&resolved().config));
