@@ -272,7 +272,7 @@ impl std::fmt::Debug for Secret {
 
 impl Default for Settings {
     fn default() -> Self {
-        let s = Duration::from_secs;
+        let (s, ms) = (Duration::from_secs, Duration::from_millis);
         Settings {
             root: PathBuf::from("/"),
             listen: SocketAddr::from(([0, 0, 0, 0], 18888)),
@@ -295,12 +295,7 @@ impl Default for Settings {
                 port_wait: s(30),
             },
             stop: Stop { grace: s(60) },
-            ready: Ready {
-                within: s(300),
-                interval: Duration::from_millis(250),
-                timeout: s(5),
-                settle: Duration::from_millis(500),
-            },
+            ready: Ready { within: s(300), interval: ms(250), timeout: s(5), settle: ms(500) },
             hang: Hang { interval: s(10), after: s(120), restart: false },
             console: Console {
                 scrollback_bytes: 8 << 20,

@@ -241,30 +241,6 @@ async fn what_hinders_it_is_told_with_a_cure_and_mended_where_that_can_be_done()
     rig.finish(agent).await;
 }
 
-/// What it needs to come up is more than it is given: the kernel ends a part of it, and the set-up says why.
-#[tokio::test]
-async fn too_little_memory_is_told_as_that_and_enough_is_enough() {
-    let rig = Rig::new();
-    let agent = rig.agent();
-    let with = |megabytes: u64| {
-        let mut body = config();
-        body["memory_mb"] = json!(megabytes);
-        body
-    };
-    agent.configure(&with(64)).await;
-    let status = agent.until_state("error", INSTALLED).await;
-    let why = status["provisioningError"].as_str().unwrap();
-    assert!(why.contains("starting codeserver") && why.contains("memory"), "{why}");
-    let starved = |s: &Value| s["lastCrashClassification"] == "oom" && s["crashCount"].as_u64() > Some(1);
-    let status = agent.until("it was tried again", SOON, starved).await;
-    assert_eq!(agent.get("/crashes").await.json()["crashes"][0]["classification"], "oom", "{status:#}");
-    agent.post("/dev/codeserver/stop").await;
-    agent.until("down", SOON, |s| s["processRunning"] == false && s["operationInProgress"] == false).await;
-    agent.configure(&with(1024)).await;
-    agent.until("with enough", SOON, up).await;
-    rig.finish(agent).await;
-}
-
 #[tokio::test]
 async fn one_that_nobody_holds_is_adopted() {
     let rig = Rig::new();
