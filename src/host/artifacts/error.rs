@@ -31,23 +31,27 @@ impl fmt::Display for FetchStep {
 
 /// A fetch that failed for good: what passes by itself was tried again before.
 #[derive(Debug, thiserror::Error)]
-#[error("{step} {url}: {fault}{}", also(others))]
+#[error("{step} {url}: {fault}{}", also(others.as_deref()))]
 pub struct FetchError {
     pub step: FetchStep,
     /// Without a password.
     pub url: String,
     pub fault: Fault,
     /// Mirrors that were tried too, each with what was wrong there.
-    pub others: Vec<String>,
+    pub others: Option<Box<Others>>,
 }
 
-fn also(others: &[String]) -> String {
-    others.iter().map(|other| format!("; also tried {other}")).collect()
+/// Apart, so that an error stays small where nothing failed.
+#[derive(Debug, Default)]
+pub struct Others(Vec<String>);
+
+fn also(others: Option<&Others>) -> String {
+    others.into_iter().flat_map(|others| &others.0).map(|other| format!("; also tried {other}")).collect()
 }
 
 impl FetchError {
     pub(super) fn new(step: FetchStep, url: String, fault: Fault) -> FetchError {
-        FetchError { step, url, fault, others: Vec::new() }
+        FetchError { step, url, fault, others: None }
     }
 
     /// The first of several is what a person can see to; the rest were only tried. `None` for no failure at all.
@@ -55,8 +59,9 @@ impl FetchError {
         let mut failures = failures.into_iter();
         let mut first = failures.next()?;
         for other in failures {
-            first.others.push(format!("{}: {}", other.url, other.fault));
-            first.others.extend(other.others);
+            let others = &mut first.others.get_or_insert_default().0;
+            others.push(format!("{}: {}", other.url, other.fault));
+            others.extend(other.others.into_iter().flat_map(|others| others.0));
         }
         Some(first)
     }
