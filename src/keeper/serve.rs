@@ -1,19 +1,19 @@
 //! The keeper's loop: terminal, children, agent, in this order; asleep whenever none of them has something to say.
+mod ending;
+
 use super::{
     ahead::Next,
     between::Between,
     cgroups::Groups,
     client::{self, Client},
-    failpoint,
-    layout::{Progress, RunRecord},
+    layout::RunRecord,
     orders,
     protocol::Report,
-    run::{Ending, Run},
+    run::Run,
     segments::Segments,
     state_file::StateFile,
-    sys::{self, Wait},
+    sys,
     terminal::{self, Drained},
-    tree::{self, Clearing},
     trim,
     watch::{EDGES, Events, Interest, SLOTS, Watch},
 };
@@ -203,121 +203,6 @@ impl Keeper {
         run.input.advance(terminal, |taken| orders::acknowledge(client, taken));
     }
 
-    /// Takes every child that has ended; the run's main process is one of them.
-    pub fn reap(&mut self) {
-        loop {
-            match sys::reap_one() {
-                Wait::Reaped(gone) => match &mut self.run {
-                    Some(run) if !run.adopted && run.alive() && run.leader.pid() == gone.pid => {
-                        self.end_run(Ending::Reaped(gone));
-                    }
-                    Some(run) if !run.alive() => run.outlived += 1,
-                    _ => {}
-                },
-                Wait::AllAlive => return,
-                Wait::NoChildren => {
-                    if self.run.as_ref().is_some_and(|r| !r.adopted) {
-                        self.tree_is_empty();
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn on_adopted_end(&mut self) {
-        if let Some(ending) = self.run.as_mut().and_then(Run::adopted_ending) {
-            self.end_run(ending);
-        }
-    }
-
-    /// The record is safe before anybody hears of it, and nobody waits for what was left behind.
-    fn end_run(&mut self, ending: Ending) {
-        // Nothing to do about an errno here but go on.
-        let _ = failpoint::reach(c"keeper.child_exited_before_record");
-        self.pump(LAST_TURN, 0);
-        let left = self.run.as_ref().is_some_and(|run| run.notes.leave_rest);
-        let outlived = !left && self.run.as_ref().is_some_and(|run| !run.adopted) && sys::has_children();
-        if outlived {
-            self.forget_next();
-        }
-        let Some(run) = &mut self.run else { return };
-        run.finish(ending, self.state.head());
-        if outlived {
-            run.record.leftovers = tree::count(std::process::id() as i32);
-        }
-        self.state.write_record(&run.record);
-        let _ = failpoint::reach(c"keeper.after_record_before_report");
-        let record = run.record;
-        let client = &mut self.client;
-        run.input.abandon(|taken| orders::acknowledge(client, taken));
-        self.last = Some(record);
-        self.reported = self.client.is_some();
-        let alone = left || (!run.adopted && !outlived);
-        self.report(&Report::Exited { record: record.encode().to_vec(), alone });
-        // Alone, that its tree is empty is known at once, and both go out together.
-        if alone {
-            self.close_run();
-        } else {
-            self.send();
-            self.run.iter_mut().for_each(Run::clear);
-        }
-    }
-
-    /// Ends what earlier runs left behind; how many that were.
-    pub fn end_rest(&mut self) -> u32 {
-        self.forget_next();
-        let keeper = std::process::id() as i32;
-        let rest = tree::count(keeper);
-        if rest > 0 {
-            // One pass: what is frozen forks nothing, and so nothing comes after it.
-            Clearing::new(None).pass(keeper, None);
-        }
-        rest
-    }
-
-    fn tree_is_empty(&mut self) {
-        if self.run.as_ref().is_some_and(|run| !run.alive()) {
-            self.pump(LAST_TURN, 0);
-            self.close_run();
-        }
-    }
-
-    /// Nothing is left of it, and its last word is read: says so once. The terminal goes with the run.
-    fn close_run(&mut self) {
-        self.unheard = 0;
-        if let Some(run) = self.run.take() {
-            self.report(&Report::TreeEmpty { run: run.record.run, killed: run.outlived });
-            self.send();
-            // Only somebody who is there can order another.
-            if self.client.is_some() {
-                self.groups.make_home(run.record.run + 1);
-                self.between = Some(Between::begin(run, self.next.is_made()));
-            } else {
-                self.forget_next();
-            }
-        }
-    }
-
-    /// Its group goes, too: the tree kill that may follow would leave its mark on it (see [`super::cgroups`]), and who is
-    /// born there later would die of that.
-    pub fn forget_next(&mut self) {
-        self.next = Next::Unknown;
-        self.groups.vacate(self.run.as_ref().map(|run| run.record.run));
-    }
-
-    /// Once the next run is under way, or late, what was kept for its sake is let go.
-    fn settle(&mut self) {
-        let over = |between: &Between| self.run.is_some() || between.until <= sys::boot_time();
-        if self.between.as_ref().is_some_and(over) {
-            self.between = None;
-            match &self.run {
-                Some(run) => self.groups.vacate(Some(run.record.run)),
-                None => self.forget_next(),
-            }
-        }
-    }
-
     /// Whatever is due by the clock.
     fn on_time(&mut self) {
         let now = sys::boot_time();
@@ -342,15 +227,6 @@ impl Keeper {
             run.pass();
             self.reap();
             self.adopted_tree_done();
-        }
-    }
-
-    /// Not its parent, we only see an adopted tree through its cgroup, or through the main process while that lives.
-    pub fn adopted_tree_done(&mut self) {
-        let done =
-            |run: &Run| run.adopted && !run.alive() && run.clearing.as_ref().and_then(|c| c.populated()) != Some(true);
-        if self.run.as_ref().is_some_and(done) {
-            self.tree_is_empty();
         }
     }
 
@@ -415,11 +291,5 @@ impl Keeper {
             self.client = None;
             self.leaving = self.leaving || (self.run.is_none() && self.reported);
         }
-    }
-
-    /// Is the process of a run that an earlier keeper launched still there?
-    pub fn orphan_lives(&self) -> bool {
-        let lives = |r: RunRecord| sys::stat_of(r.pid).is_some_and(|s| !s.zombie && s.start_ticks == r.start_ticks);
-        self.last.filter(|r| r.progress == Progress::Launched && r.pid > 1).is_some_and(lives)
     }
 }

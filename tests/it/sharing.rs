@@ -281,10 +281,11 @@ async fn redis_killed_under_load_makes_nothing_go_back_and_nothing_stale_look_fr
     let watched = tokio::spawn(watch([first.statuses.clone(), second.statuses.clone()], over.clone()));
     let revision = agents.revision.clone();
     // The agents have something new all the time.
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
     let load = tokio::spawn(async move {
         loop {
+            pace.tick().await;
             revision.fetch_add(1, SeqCst);
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
     eventually("both show all", WITHIN, async || (first.shows(1) == all && second.shows(1) == all).then_some(())).await;

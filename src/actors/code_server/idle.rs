@@ -105,7 +105,7 @@ impl Actor for IdleActor {
                 self.look(&me, state);
             }
             Message::Counted(pid, sample) => self.on_counted(state, pid, sample),
-            Message::Ping(reply) => return Ok(reply.send(())?),
+            Message::Ping(reply) => _ = reply.send(()), // who asked may have given up
         }
         self.handle.status.publish_activity(state.watch.as_ref().map(Watch::activity));
         Ok(())

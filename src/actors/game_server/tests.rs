@@ -133,10 +133,9 @@ async fn what_else_a_restart_at_once_wants_waits_for_the_program_but_not_long() 
         script.saves();
         let crashed = script.began.elapsed();
         script.exit(Code(1));
-        let seen = agent.until(|p| p.snapshot.crash_count == 1).await;
+        agent.until(|p| p.snapshot.crash_count == 1).await;
         assert_eq!(script.runs().len(), 2);
         assert_eq!(script.saves().first().map(|at| *at - crashed), Some(saved_after), "takes {takes:?}");
-        assert!(seen.crashes.is_empty(), "it is explained later");
         agent.until(|p| p.crashes.len() == 1 && p.snapshot.state == State::Running).await;
     }
 }

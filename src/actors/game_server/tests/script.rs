@@ -388,7 +388,7 @@ impl Keeping for Here {
             });
         }
         Box::pin(async move {
-            tokio::time::sleep(mood.launch_takes).await;
+            elapse(mood.launch_takes).await;
             mood.launch.map(|()| alive)
         })
     }
