@@ -69,7 +69,7 @@ async fn three_hundred_megabytes_disturb_nobody() {
     // On a machine that others use as well: what is meant is whoever waits for the end of the flood.
     assert!(slowest < Duration::from_secs(10), "/health took {slowest:?}");
     assert!(asked > 20, "it was watched all the time: {asked}");
-    assert!(agent_kib + keeper_kib < 64 << 10, "agent {agent_kib} KiB, keeper {keeper_kib} KiB");
+    assert!(agent_kib < 64 << 10 && keeper_kib < 32 << 10, "agent {agent_kib} KiB, keeper {keeper_kib} KiB");
     let status = agent.status().await;
     assert!(status["state"] == "running" && status["crashCount"] == 0, "{status}");
     drop(sleeper);

@@ -165,6 +165,7 @@ fn routes() -> Router<Shared> {
         .route("/console/log", get(console_log))
         .route("/console/stream", get(console_stream))
         .route("/console/command", post(order))
+        .route("/dev/codeserver/{verb}", post(order))
         .route("/{verb}", post(order))
 }
 

@@ -19,7 +19,7 @@ async fn whatever_the_server_does_the_old_version_stays_and_the_error_says_what_
     // What is wrong, and what is said of it and of its cure.
     let faults = [
         (Wrong::Cut(100), "ended after 100 of", "check the artifact server"),
-        (Wrong::Stall(100), "no byte came for 500ms", "check the network"),
+        (Wrong::Stall(100), "no byte came for 4s", "check the network"),
         (Wrong::Page, "web page", "a proxy or login page stands before"),
         (Wrong::Status(503), "answered 503", "log"),
         (Wrong::Status(404), "is not there (404)", "publish the file"),
