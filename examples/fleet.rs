@@ -74,7 +74,7 @@ async fn be_agents() -> Result<(), Failure> {
     loop {
         let (stream, _) = socket.accept().await?;
         accepted += 1;
-        let crashed = accepted % 10 == 0;
+        let crashed = accepted.is_multiple_of(10);
         tokio::spawn(async move {
             if let Err(error) = be_agent(stream, crashed).await {
                 eprintln!("an agent's connection ended: {error}");

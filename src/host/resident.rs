@@ -6,19 +6,20 @@ use nix::sys::mman::{MmapAdvise, madvise};
 use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process};
 use std::{io, num::NonZeroUsize, path::Path, ptr};
 
-/// Unmaps our program's code; what is used again comes back from the page cache at its first touch, in a microsecond.
+/// Unmaps our program's code and constants; what is used again comes back from the page cache at its first touch, in a
+/// microsecond.
 pub fn let_go() -> io::Result<()> {
     let myself = Process::myself().map_err(io::Error::other)?;
     let program = myself.exe().map_err(io::Error::other)?;
-    let maps = myself.maps().map_err(io::Error::other)?;
-    maps.into_iter().filter(|map| is_code(map, &program)).try_for_each(|map| unmap(map.address))
+    let maps = myself.smaps().map_err(io::Error::other)?;
+    maps.into_iter().filter(|map| is_as_on_disk(map, &program)).try_for_each(|map| unmap(map.address))
 }
 
-/// Never data: what was written to it, by relocation at the latest, would be lost.
-fn is_code(map: &MemoryMap, program: &Path) -> bool {
+/// What was written to, if only by relocation at the start, would be lost.
+fn is_as_on_disk(map: &MemoryMap, program: &Path) -> bool {
     matches!(&map.pathname, MMapPath::Path(path) if path == program)
-        && map.perms.contains(MMPermissions::EXECUTE)
         && !map.perms.contains(MMPermissions::WRITE)
+        && map.extension.map.get("Anonymous") == Some(&0)
 }
 
 fn unmap((from, to): (u64, u64)) -> io::Result<()> {
@@ -33,21 +34,30 @@ mod tests {
     use super::*;
     use procfs::{FromRead, process::MemoryMaps};
 
-    const MAPS: &str = "\
+    const SMAPS: &str = "\
 00200000-006b9000 r--p 00000000 fe:00 5742945    /opt/zlh
+Rss:                1664 kB
+Anonymous:             0 kB
 006b9000-01923000 r-xp 004b8000 fe:00 5742945    /opt/zlh
+Rss:               11564 kB
+Anonymous:             0 kB
 01923000-0192a000 r--p 01721000 fe:00 5742945    /opt/zlh
+Rss:                  28 kB
+Anonymous:             8 kB
 0192a000-01932000 rw-p 01728000 fe:00 5742945    /opt/zlh
-02000000-02010000 rwxp 00000000 fe:00 5742945    /opt/zlh
-15f63000-15fc7000 rw-p 00000000 00:00 0          [heap]
+Rss:                   0 kB
+Anonymous:             0 kB
 7f0000000000-7f0000010000 r-xp 00000000 fe:00 77 /usr/lib/libc.so.6
+Rss:                  64 kB
+Anonymous:             0 kB
 ";
 
     #[test]
-    fn only_code_of_the_program_is_let_go() {
-        let maps = MemoryMaps::from_read(MAPS.as_bytes()).unwrap();
-        let code: Vec<_> = maps.into_iter().filter(|map| is_code(map, Path::new("/opt/zlh"))).collect();
-        assert_eq!(code.iter().map(|map| map.address).collect::<Vec<_>>(), [(0x006b_9000, 0x0192_3000)]);
+    fn only_what_is_as_on_disk_is_let_go() {
+        let maps = MemoryMaps::from_read(SMAPS.as_bytes()).unwrap();
+        let gone: Vec<_> = maps.into_iter().filter(|map| is_as_on_disk(map, Path::new("/opt/zlh"))).collect();
+        let gone: Vec<_> = gone.iter().map(|map| map.address).collect();
+        assert_eq!(gone, [(0x0020_0000, 0x006b_9000), (0x006b_9000, 0x0192_3000)]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
     },
     policy::{backup::BackupPart, game_server::memory::LastCrash, installer::InstallPart},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 /// What never changes within a life of the agent.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -314,7 +314,7 @@ pub fn all_crashes(parts: &Parts) -> Arc<Vec<Arc<CrashReport>>> {
         return own.clone();
     }
     let mut all: Vec<_> = own.iter().chain(addons).cloned().collect();
-    all.sort_by(|a, b| b.time.cmp(&a.time));
+    all.sort_by_key(|crash| Reverse(crash.time));
     Arc::new(all)
 }
 

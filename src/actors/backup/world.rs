@@ -9,12 +9,14 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+/// Takes what is being done, for a person, and how much of it is done (0 to 1).
+pub type Progress = Arc<dyn Fn(&str, Option<f64>) + Send + Sync>;
+
 /// What a step at work is given.
 #[derive(Clone)]
 pub struct Line {
-    /// What is being done, for a person, and how much of it is done (0 to 1). A step that says nothing for
-    /// `backups.patience` counts as stuck.
-    pub progress: Arc<dyn Fn(&str, Option<f64>) + Send + Sync>,
+    /// A step that says nothing for `backups.patience` counts as stuck.
+    pub progress: Progress,
     /// Once cancelled the step ends as soon as it can. It is also cancelled when the step's future is dropped.
     pub stop: CancellationToken,
 }

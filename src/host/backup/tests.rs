@@ -444,7 +444,7 @@ fn half_a_backup_is_swept_and_a_deleted_one_is_gone() {
     let backup = place.copy(0).unwrap();
     fs::create_dir(place.shelf().folder.join(format!("{}{PARTIAL}", NOW[1]))).unwrap();
     fs::create_dir(place.shelf().folder.join("not-a-backup")).unwrap();
-    assert_eq!(place.shelf().list().unwrap(), [backup.clone()]);
+    assert_eq!(place.shelf().list().unwrap(), std::slice::from_ref(&backup));
     place.shelf().sweep().unwrap();
     assert!(!place.shelf().folder.join(format!("{}{PARTIAL}", NOW[1])).exists());
     place.shelf().delete(&backup.id).unwrap();

@@ -179,8 +179,7 @@ mod tests {
 
     #[test]
     fn ports_of_others_are_refused() {
-        let mut settings = Settings::default();
-        settings.listen = SocketAddr::from(([0, 0, 0, 0], 18888));
+        let settings = Settings { listen: SocketAddr::from(([0, 0, 0, 0], 18888)), ..Settings::default() };
         for (port, word) in [(0, "not a port"), (18888, "agent's"), (8080, "editor's")] {
             assert!(check_port(port, &settings).unwrap_err().contains(word), "{port}");
         }
