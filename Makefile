@@ -49,7 +49,7 @@ realparts: ## real game servers, a real player and real runtimes, kept in $ZLH_R
 	command -v javac >/dev/null || tests/real/apt-install.sh openjdk-17-jdk-headless
 	command -v curl >/dev/null || tests/real/apt-install.sh curl
 	command -v npm >/dev/null || tests/real/apt-install.sh npm
-	tests/real/apt-install.sh zsh fish
+	tests/real/apt-install.sh zsh fish openssh-server openssh-client
 	tests/real/apt-install.sh postgresql
 	tests/real/make-games.sh
 	tests/real/make-runtimes.sh
@@ -64,13 +64,13 @@ test-all: # after lint, deny and realparts
 	cargo test --quiet --doc --features failpoints
 	unshare --pid --fork --mount-proc --kill-child cargo test --no-fail-fast --all-targets --features failpoints
 
-# Static and at a fixed address: the keeper, one per game, then shares no library and relocates nothing (docs/adr/0007).
 newest-editor: ## the tests of the editor, once, with the newest code-server that was tried; minutes to build, not part of `make test`
 	tests/real/make-code-server.sh $$ZLH_REALPARTS $(NEWEST_EDITOR)
 	cargo build --quiet --bins --features failpoints
 	ZLH_CODE_SERVER=$(NEWEST_EDITOR) unshare --pid --fork --mount-proc --kill-child \
 	  cargo test --features failpoints --test e2e codeserver
 
+# Static and at a fixed address: the keeper, one per game, then shares no library and relocates nothing (docs/adr/0007).
 release: ## dist/zlh: one static binary
 	RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static' cargo build --release --bin zlh --target $(HOST)
 	install -D target/$(HOST)/release/zlh dist/zlh
