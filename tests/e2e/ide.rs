@@ -227,7 +227,9 @@ async fn the_doctor_goes_the_whole_way_and_names_what_fails() {
         let answer = tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(rig.ask(&path, Some(&token), None))
         });
-        (answer["ok"] == false).then_some(answer)
+        // One that dies in the middle of a look fails a later hop once.
+        let at_page = answer["hops"].as_array().and_then(|hops| hops.last()).is_some_and(|last| last["name"] == "page");
+        (answer["ok"] == false && at_page).then_some(answer)
     });
     let ill = ill.expect("a dead IDE is noticed");
     let last = ill["hops"].as_array().unwrap().last().unwrap().clone();
