@@ -259,10 +259,7 @@ impl BackupActor {
         match state.machine.order(self.handle.world.now(), wish, by) {
             Err(refusal) => answer(reply, Err(refusal)),
             Ok(decision) => {
-                match decision.durable {
-                    Some(ticket) => state.promised = Some((ticket, reply, decision.operation)),
-                    None => answer(reply, Ok(decision.operation)),
-                }
+                state.promised = Some((decision.durable, reply, decision.operation));
                 self.perform(me, state, decision.effects);
             }
         }

@@ -52,6 +52,7 @@ pub enum Fact {
     Stored(Ticket, Result<(), String>),
     Progressed { ticket: Ticket, text: String, share: Option<f64> },
     Did(Ticket, Report),
+    Released(Ticket),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -62,14 +63,14 @@ pub enum Effect {
     /// Ends a step early.
     Stop(Ticket),
     /// The game may have been told to hold its writes, and nobody has taken that back.
-    Release,
+    Release(Ticket),
 }
 
 /// An order was taken. Answer once `durable` is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     pub operation: OperationId,
-    pub durable: Option<Ticket>,
+    pub durable: Ticket,
     pub effects: Vec<Effect>,
 }
 
@@ -85,6 +86,9 @@ pub struct BackupPart {
 struct Job {
     ticket: Ticket,
     wish: Wish,
+    /// Not begun: the order is on its way to the disk. A game must never hold its writes, nor a tree be half put back,
+    /// for an order that an agent's death would make forgotten.
+    begins: Option<(Ticket, Step)>,
     /// The order itself is carried out; what is left is tidying up.
     tidying: bool,
     cancelled: bool,
@@ -98,6 +102,8 @@ pub struct Machine {
     shelves: Shelves,
     journal: Journal,
     job: Option<Job>,
+    /// A game is told to write again after an earlier agent's death; then that order ends like this.
+    releasing: Option<(Ticket, Outcome)>,
     warnings: Vec<Warning>,
     tickets: u64,
 }
@@ -112,6 +118,7 @@ impl Machine {
             shelves: Shelves::default(),
             journal: Journal::default(),
             job: None,
+            releasing: None,
             warnings: Vec::new(),
             tickets: 0,
         }
@@ -155,9 +162,8 @@ impl Machine {
         self.warnings.clear();
         let (save, ticket) = (self.ticket(), self.ticket());
         let step = step_of(&wish, &operation);
-        self.job = Some(Job { ticket, wish, tidying: false, cancelled: false });
-        let effects = vec![self.save(save), Effect::Do(ticket, step)];
-        Ok(Decision { operation, durable: Some(save), effects })
+        self.job = Some(Job { ticket, wish, begins: Some((save, step)), tidying: false, cancelled: false });
+        Ok(Decision { operation, durable: save, effects: vec![self.save(save)] })
     }
 
     /// `None`: no operation of mine. What is already being put in place goes to its end.
@@ -183,11 +189,7 @@ impl Machine {
                 self.awake = true;
                 Vec::new()
             }
-            Fact::Stored(_, Ok(())) => Vec::new(),
-            Fact::Stored(_, Err(why)) => {
-                self.warn("state_not_saved", format!("an operation on backups is not written down: {why}"));
-                Vec::new()
-            }
+            Fact::Stored(ticket, result) => self.on_stored(now, ticket, result),
             Fact::Progressed { ticket, text, share } => {
                 if self.job.as_ref().is_some_and(|job| job.ticket == ticket) {
                     self.journal.step(&text, share);
@@ -196,6 +198,26 @@ impl Machine {
                 Vec::new()
             }
             Fact::Did(ticket, report) => self.on_done(now, ticket, report),
+            Fact::Released(ticket) => match self.releasing.take_if(|(releases, _)| *releases == ticket) {
+                Some((_, outcome)) => self.close(now, outcome),
+                None => Vec::new(),
+            },
+        }
+    }
+
+    /// The order is on disk, and begins. One that cannot be written down is not begun, unless nothing would be left in
+    /// between by a death: so a full disk can be made room on.
+    fn on_stored(&mut self, now: Now, stored: Ticket, result: Result<(), String>) -> Vec<Effect> {
+        if let Err(why) = &result {
+            self.warn("state_not_saved", format!("an operation on backups is not written down: {why}"));
+        }
+        let Some(job) = &mut self.job else { return Vec::new() };
+        let Some((_, step)) = job.begins.take_if(|(waits_for, _)| *waits_for == stored) else { return Vec::new() };
+        let (ticket, cancelled, harmless) = (job.ticket, job.cancelled, job.wish.order.leaves_workload_alone());
+        match result {
+            _ if cancelled => self.close(now, Outcome::Failed("it was cancelled".into())),
+            Err(why) if !harmless => self.close(now, Outcome::Failed(format!("it could not be written down: {why}"))),
+            Ok(()) | Err(_) => vec![Effect::Do(ticket, step)],
         }
     }
 
@@ -222,12 +244,13 @@ impl Machine {
             Order::Delete { of } if there(of) => cut("delete it again"),
             Order::Delete { .. } => Outcome::Done,
         };
-        let held = wish.kind == Kind::Game && matches!(wish.order, Order::Make { .. });
-        let mut effects = self.close(now, outcome);
-        if held {
-            effects.push(Effect::Release);
+        if wish.kind == Kind::Game && matches!(wish.order, Order::Make { .. }) {
+            // Forgotten only once it is done: this agent may die, too.
+            let ticket = self.ticket();
+            self.releasing = Some((ticket, outcome));
+            return vec![Effect::Release(ticket)];
         }
-        effects
+        self.close(now, outcome)
     }
 
     fn on_done(&mut self, now: Now, ticket: Ticket, report: Report) -> Vec<Effect> {
@@ -261,7 +284,7 @@ impl Machine {
         let ticket = self.ticket();
         self.journal.step("deleting old backups", None);
         let step = Step::Discard { kind: wish.kind, ids };
-        self.job = Some(Job { ticket, wish, tidying: true, cancelled: false });
+        self.job = Some(Job { ticket, wish, begins: None, tidying: true, cancelled: false });
         vec![Effect::Do(ticket, step)]
     }
 

@@ -6,32 +6,21 @@ use super::{
 };
 use crate::{
     actors::{
-        pace::while_it_moves,
+        pace::{self, Ended},
         report::{self, Report, lost},
     },
     policy::installer::{Effect, Fact, Failure, Ticket, plan::Step},
 };
 use futures_util::future::BoxFuture;
 use ractor::ActorRef;
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Outer limits of verbs that show no progress.
 const RECALL_WITHIN: Duration = Duration::from_secs(30);
 const SAVE_WITHIN: Duration = Duration::from_secs(30);
 const SURVEY_WITHIN: Duration = Duration::from_secs(60);
-/// How long a step that was told to end may take for that.
-const WIND_UP_WITHIN: Duration = Duration::from_secs(30);
-/// Progress is passed on this often; a new text at once.
-const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 impl InstallerActor {
     pub(super) fn perform(&self, me: &ActorRef<Message>, state: &mut State, effects: Vec<Effect>) {
@@ -97,43 +86,24 @@ impl InstallerActor {
         let report = Report::new(me, Message::Fact(broke));
         state.tasks.spawn(async move {
             let _stopped_with_me = stop.clone().drop_guard();
-            report.tell(Message::Fact(fact(ticket, paced(work, signs, patience, &stop).await)));
+            let outcome = match pace::paced(work, signs, patience, &stop).await {
+                Ended { stalled: true, .. } => {
+                    Err(Failure::other(format!("no progress for {} s (install.patience)", patience.as_secs())))
+                }
+                Ended { outcome, .. } => {
+                    outcome.unwrap_or_else(|| Err(Failure::other("it was told to end and did not")))
+                }
+            };
+            report.tell(Message::Fact(fact(ticket, outcome)));
         });
     }
 
     fn progress(&self, me: &ActorRef<Message>, ticket: Ticket, pulse: watch::Sender<()>) -> super::Progress {
         let me = me.clone();
-        let told = Mutex::new((String::new(), None::<Instant>));
-        Arc::new(move |text: &str, share: Option<f64>| {
-            pulse.send_replace(());
-            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.0 != text || told.1.is_none_or(|at| at.elapsed() >= PROGRESS_EVERY) {
-                *told = (text.to_owned(), Some(Instant::now()));
-                tell(&me, Fact::Progressed { ticket, text: text.to_owned(), share });
-            }
-        })
+        Arc::new(pace::progress(pulse, move |text, share| {
+            tell(&me, Fact::Progressed { ticket, text: text.to_owned(), share });
+        }))
     }
-}
-
-/// The work's own outcome, or why it was cut off. What is told to end gets some time for that.
-async fn paced<T>(
-    mut work: BoxFuture<'static, Result<T, Failure>>,
-    signs: watch::Receiver<()>,
-    patience: Duration,
-    stop: &CancellationToken,
-) -> Result<T, Failure> {
-    let stalled = tokio::select! {
-        biased;
-        outcome = while_it_moves(&mut work, signs, patience) => match outcome {
-            Some(outcome) => return outcome,
-            None => Some(Failure::other(format!("no progress for {} s (install.patience)", patience.as_secs()))),
-        },
-        () = stop.cancelled() => None,
-    };
-    stop.cancel();
-    let ended = timeout(WIND_UP_WITHIN, work).await;
-    let ended = ended.unwrap_or_else(|_| Err(Failure::other("it was told to end and did not")));
-    stalled.map_or(ended, Err)
 }
 
 fn failure(unmet: Unmet) -> Failure {

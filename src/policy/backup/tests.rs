@@ -61,6 +61,12 @@ fn work(effects: &[Effect]) -> (Ticket, Step) {
     found.unwrap_or_else(|| panic!("no work in {effects:?}"))
 }
 
+/// The order is on disk: what begins then.
+fn begun(machine: &mut Machine, decision: &Decision) -> (Ticket, Step) {
+    assert!(matches!(&decision.effects[..], [Effect::Save(_, memory)] if memory.pending.is_some()), "stored first");
+    work(&machine.on_fact(NOW, Fact::Stored(decision.durable, Ok(()))))
+}
+
 fn done(numbers: &[u64]) -> Report {
     Report { outcome: Ok(()), shelf: Some(shelf(numbers)) }
 }
@@ -74,13 +80,12 @@ fn newest(machine: &Machine) -> (OperationKind, OperationState, Option<String>) 
 fn one_at_a_time_and_the_second_learns_who_is_first() {
     let mut machine = awake(&[]);
     let decision = machine.order(NOW, wish(Order::Make { id: id(1) }), by(1)).unwrap();
-    assert!(matches!(&decision.effects[0], Effect::Save(_, memory) if memory.pending.is_some()), "stored first");
     assert!(matches!(machine.in_the_way(), Some(Refusal::OperationInProgress { kind: OperationKind::Backup, .. })));
     for order in [Order::Make { id: id(2) }, Order::Delete { of: id(1) }] {
         let refused = machine.order(NOW, wish(order), by(2)).unwrap_err();
         assert!(matches!(refused, Refusal::OperationInProgress { holder, .. } if holder.0 == "op-1"));
     }
-    let (ticket, _) = work(&decision.effects);
+    let (ticket, _) = begun(&mut machine, &decision);
     machine.on_fact(NOW, Fact::Did(ticket, done(&[1])));
     assert_eq!(newest(&machine), (OperationKind::Backup, OperationState::Done, None));
     assert_eq!((machine.in_the_way(), machine.shelves().dev.len()), (None, 1));
@@ -90,7 +95,7 @@ fn one_at_a_time_and_the_second_learns_who_is_first() {
 fn progress_moves_the_deadline_and_is_shown() {
     let mut machine = awake(&[]);
     let decision = machine.order(NOW, wish(Order::Make { id: id(1) }), by(1)).unwrap();
-    let (ticket, _) = work(&decision.effects);
+    let (ticket, _) = begun(&mut machine, &decision);
     let later = (BootTime(Duration::from_secs(500)), WallTime(500_000));
     let progress = |ticket| Fact::Progressed { ticket, text: "copying".into(), share: Some(0.5) };
     machine.on_fact(later, progress(Ticket(999)));
@@ -105,7 +110,8 @@ fn progress_moves_the_deadline_and_is_shown() {
 fn too_many_are_deleted_after_one_is_made_and_never_the_one_in_use() {
     let mut machine = awake(&[3, 2, 1]);
     let decision = machine.order(NOW, wish(Order::Make { id: id(4) }), by(1)).unwrap();
-    let effects = machine.on_fact(NOW, Fact::Did(work(&decision.effects).0, done(&[4, 3, 2, 1])));
+    let (ticket, _) = begun(&mut machine, &decision);
+    let effects = machine.on_fact(NOW, Fact::Did(ticket, done(&[4, 3, 2, 1])));
     let (ticket, step) = work(&effects);
     assert_eq!(step, Step::Discard { kind: Kind::Dev, ids: vec![id(2), id(1)] });
     assert_eq!(newest(&machine).1, OperationState::Running);
@@ -114,7 +120,8 @@ fn too_many_are_deleted_after_one_is_made_and_never_the_one_in_use() {
     assert_eq!(newest(&machine).1, OperationState::Done, "what was asked for is done");
     assert_eq!(machine.part().warnings[0].code, "backups_not_pruned");
     let decision = machine.order(NOW, wish(Order::PutBack { of: id(1), checkpoint: id(5) }), by(2)).unwrap();
-    let effects = machine.on_fact(NOW, Fact::Did(work(&decision.effects).0, done(&[4, 3, 2, 1])));
+    let (ticket, _) = begun(&mut machine, &decision);
+    let effects = machine.on_fact(NOW, Fact::Did(ticket, done(&[4, 3, 2, 1])));
     assert_eq!(work(&effects).1, Step::Discard { kind: Kind::Dev, ids: vec![id(2)] }, "1 was just put back");
 }
 
@@ -133,7 +140,8 @@ fn what_is_not_there_or_known_to_be_damaged_is_refused() {
     let verified = crate::model::backup::Verified { at: WallTime(6), sound: false, fault: Some("a byte".into()) };
     let damaged = Arc::new(vec![Backup { verified: Some(verified), ..backup(1) }]);
     let report = Report { outcome: Err("the backup is damaged".into()), shelf: Some(damaged) };
-    machine.on_fact(NOW, Fact::Did(work(&decision.effects).0, report));
+    let (ticket, _) = begun(&mut machine, &decision);
+    machine.on_fact(NOW, Fact::Did(ticket, report));
     assert_eq!(newest(&machine).1, OperationState::Failed);
     let put_back = machine.order(NOW, wish(Order::PutBack { of: id(1), checkpoint: id(2) }), by(2));
     assert_eq!(put_back, Err(Refusal::BackupDamaged { fault: "a byte".into() }));
@@ -144,7 +152,7 @@ fn a_cancelled_one_ends_as_such_and_strangers_are_not_ours() {
     let mut machine = awake(&[1]);
     assert_eq!(machine.cancel(&OperationId("op-1".into())), None);
     let decision = machine.order(NOW, wish(Order::Make { id: id(2) }), by(1)).unwrap();
-    let (ticket, _) = work(&decision.effects);
+    let (ticket, _) = begun(&mut machine, &decision);
     assert_eq!(machine.cancel(&OperationId("op-1".into())), Some(Ok(vec![Effect::Stop(ticket)])));
     machine.on_fact(NOW, Fact::Did(ticket, Report { outcome: Err("x".into()), shelf: None }));
     assert_eq!(newest(&machine), (OperationKind::Backup, OperationState::Failed, Some("it was cancelled".into())));
@@ -152,6 +160,35 @@ fn a_cancelled_one_ends_as_such_and_strangers_are_not_ours() {
     // A late answer of a step that is over changes nothing.
     assert_eq!(machine.on_fact(NOW, Fact::Did(ticket, done(&[]))), []);
     assert_eq!(machine.shelves().dev.len(), 1);
+}
+
+#[test]
+fn nothing_begins_before_the_order_is_on_disk() {
+    let failed = |machine: &Machine| newest(machine).2.unwrap();
+    // What cannot be written down is not begun …
+    for order in [Order::Make { id: id(2) }, Order::PutBack { of: id(1), checkpoint: id(2) }] {
+        let mut machine = awake(&[1]);
+        let decision = machine.order(NOW, wish(order), by(1)).unwrap();
+        assert_eq!(machine.on_fact(NOW, Fact::Stored(Ticket(999), Ok(()))), [], "that of another");
+        let effects = machine.on_fact(NOW, Fact::Stored(decision.durable, Err("disk full".into())));
+        assert!(matches!(&effects[..], [Effect::Save(_, memory)] if memory.pending.is_none()), "{effects:?}");
+        assert_eq!(failed(&machine), "it could not be written down: disk full");
+    }
+    // … but a full disk can be made room on.
+    let mut machine = awake(&[1]);
+    let decision = machine.order(NOW, wish(Order::Delete { of: id(1) }), by(1)).unwrap();
+    let effects = machine.on_fact(NOW, Fact::Stored(decision.durable, Err("disk full".into())));
+    assert_eq!(work(&effects).1, Step::Discard { kind: Kind::Dev, ids: vec![id(1)] });
+    // Cancelled on its way to the disk.
+    let mut machine = awake(&[1]);
+    let decision = machine.order(NOW, wish(Order::Make { id: id(2) }), by(1)).unwrap();
+    assert!(matches!(machine.cancel(&OperationId("op-1".into())), Some(Ok(_))));
+    machine.on_fact(NOW, Fact::Stored(decision.durable, Ok(())));
+    assert_eq!(failed(&machine), "it was cancelled");
+}
+
+fn wish_of_game() -> Wish {
+    Wish { kind: Kind::Game, order: Order::Make { id: id(7) } }
 }
 
 /// What a life that ended in the midst of `order` leaves, with these backups on disk, becomes this.
@@ -168,9 +205,22 @@ fn after_death(
     machine.awake = false;
     let shelves = Shelves { dev: shelf(there), game: shelf(there) };
     let recalled = Recollection { memory: Memory { journal, pending: Some(wish) }, shelves, restored };
-    let effects = machine.on_fact(NOW, Fact::Recalled(Ok(Box::new(recalled))));
-    assert!(matches!(&effects[0], Effect::Save(_, memory) if memory.pending.is_none()), "the outcome is stored");
-    (newest(&machine).1, effects.contains(&Effect::Release))
+    let mut effects = machine.on_fact(NOW, Fact::Recalled(Ok(Box::new(recalled))));
+    let released = match effects[..] {
+        [Effect::Release(ticket)] => {
+            let second = machine.order(NOW, wish_of_game(), by(2)).unwrap_err();
+            assert!(matches!(second, Refusal::OperationInProgress { .. }), "first it writes again: {second:?}");
+            assert_eq!(machine.on_fact(NOW, Fact::Released(Ticket(999))), []);
+            effects = machine.on_fact(NOW, Fact::Released(ticket));
+            true
+        }
+        _ => false,
+    };
+    assert!(
+        matches!(&effects[..], [Effect::Save(_, memory)] if memory.pending.is_none()),
+        "the outcome is stored last"
+    );
+    (newest(&machine).1, released)
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use crate::{
     actors::game_server::{Denied, GameServer},
     host::probe::LogLineMatcher,
-    model::game::HoldRule,
+    model::{game::HoldRule, refusal::Refusal},
 };
 use std::time::Duration;
 use tokio::time::timeout;
@@ -49,11 +49,13 @@ pub async fn hold(
     for line in &rule.commands {
         match game.command(line.clone()).await {
             Ok(()) => {}
-            Err(Denied::Refused(_)) => {
+            Err(Denied::Refused(Refusal::NotRunning)) => {
                 held.rule = None;
                 return Ok(None);
             }
-            Err(Denied::Busy | Denied::Gone) => return Err("the game's console does not take lines now".into()),
+            Err(Denied::Refused(_) | Denied::Busy | Denied::Gone) => {
+                return Err("the game's console does not take lines now".into());
+            }
         }
     }
     tokio::select! {
