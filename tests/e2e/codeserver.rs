@@ -13,6 +13,7 @@ use nix::{
 use serde_json::{Value, json};
 use std::{
     fs,
+    io::Write,
     net::TcpListener,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -167,6 +168,54 @@ fn lines_of(command: &mut Command) -> Vec<String> {
     let done = command.output().unwrap();
     assert!(done.status.success(), "{command:?}");
     String::from_utf8(done.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Fills the memory of the cgroup it is put into, until the process whose number it is told is gone.
+const EATER: &str = "
+import os, sys
+pid, held = sys.stdin.readline().strip(), []
+while os.path.exists('/proc/' + pid):
+    held.append(b'x' * (4 << 20))
+";
+
+/// The folder of the cgroup that limits this process's memory.
+fn memory_cgroup(pid: i32) -> PathBuf {
+    let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let of = |line: &str, mark: &str, top: &str| {
+        line.split_once(mark).map(|(_, path)| Path::new(top).join(path.trim_start_matches('/')))
+    };
+    let v1 = lines.lines().find_map(|line| of(line, ":memory:", "/sys/fs/cgroup/memory"));
+    let v2 = || lines.lines().find_map(|line| of(line, "0::", "/sys/fs/cgroup"));
+    v1.or_else(v2).unwrap_or_else(|| panic!("no cgroup with a memory limit: {lines}"))
+}
+
+#[tokio::test]
+async fn the_kernel_ends_it_for_want_of_memory_and_it_comes_back() {
+    let rig = Rig::new();
+    let agent = rig.agent();
+    let mut body = config();
+    body["memory_mb"] = json!(1024);
+    agent.configure(&body).await;
+    let ended = |s: &Value| s["state"] == "error" || (s["state"] == "running" && up(s));
+    let first = agent.until("set up, or an error", INSTALLED, ended).await;
+    assert!(up(&first), "{first:#}");
+
+    // Of all in its cgroup the kernel takes code-server's processes first.
+    let folder = memory_cgroup(pid(&first));
+    for process in fs::read_to_string(folder.join("cgroup.procs")).unwrap().lines() {
+        fs::write(format!("/proc/{process}/oom_score_adj"), "1000").unwrap();
+    }
+    let mut eater = Command::new("python3").args(["-c", EATER]).stdin(Stdio::piped()).spawn().unwrap();
+    fs::write(folder.join("cgroup.procs"), eater.id().to_string()).unwrap();
+    writeln!(eater.stdin.take().unwrap(), "{}", pid(&first)).unwrap();
+
+    let crashed = |s: &Value| s["crashCount"] == 1 && s["lastCrashClassification"] != Value::Null;
+    let told = agent.until("a crash", SOON, crashed).await;
+    assert_eq!((&told["lastCrashClassification"], &told["lastCrashSignal"]), (&json!("oom"), &json!(9)), "{told:#}");
+    agent.until("a second life", SOON, |s| up(s) && s["pid"] != first["pid"]).await;
+    assert!(rig.healthy().await);
+    eater.wait().unwrap();
+    rig.finish(agent).await;
 }
 
 /// The tarball has relative links inside, which any server hands out as it is.
