@@ -211,7 +211,8 @@ async fn the_kernel_ends_it_for_want_of_memory_and_it_comes_back() {
 
     let crashed = |s: &Value| s["crashCount"] == 1 && s["lastCrashClassification"] != Value::Null;
     let told = agent.until("a crash", SOON, crashed).await;
-    assert_eq!((&told["lastCrashClassification"], &told["lastCrashSignal"]), (&json!("oom"), &json!(9)), "{told:#}");
+    // Whichever of its processes the kernel takes: the parent goes with an exit code of its own once its child is gone.
+    assert_eq!(told["lastCrashClassification"], "oom", "{told:#}");
     agent.until("a second life", SOON, |s| up(s) && s["pid"] != first["pid"]).await;
     assert!(rig.healthy().await);
     eater.wait().unwrap();
