@@ -121,7 +121,12 @@ function play (mineflayer, version) {
   });
   bot.on('kicked', (reason) => { seen.kicked = typeof reason === 'string' ? reason : JSON.stringify(reason); });
   // A server that dies right after the kick resets the connection.
-  bot.on('error', (error) => { if (!wanted['until-kicked'] || !seen.kicked) finish(error); });
+  bot.on('error', (error) => {
+    if (wanted['until-kicked'] && seen.kicked) return;
+    // Whoever was just saying something learns by its failure that the server has ended the connection.
+    const ended = wanted['until-kicked'] && seen.spawned && ['EPIPE', 'ECONNRESET'].includes(error.code);
+    finish(ended ? null : error);
+  });
   bot.on('end', (reason) => {
     const asked = wanted['until-kicked'] && seen.spawned;
     finish(asked ? null : new Error(`the connection ended before all was done: ${reason} ${seen.kicked}`));
