@@ -9,6 +9,7 @@ pub mod canary;
 pub mod cgroup;
 pub mod clock;
 pub mod code_server;
+pub mod connection_pool;
 pub mod connections;
 pub mod console_input;
 pub mod console_log;

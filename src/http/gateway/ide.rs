@@ -89,8 +89,7 @@ impl From<Issued> for Cookie {
 impl Doors for IdeDoors {
     fn target(&self, vmid: Vmid) -> Option<Target> {
         let server = self.server(vmid)?;
-        let ide = SocketAddr::from((server.address, server.ide_port)).to_string().parse().ok()?;
-        Some(Target { ide, agent_port: server.agent_port })
+        Some(Target { ide: SocketAddr::from((server.address, server.ide_port)), agent_port: server.agent_port })
     }
 
     fn admit(&self, vmid: Vmid, cookie: &str) -> Option<Admitted> {

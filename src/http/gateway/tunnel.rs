@@ -21,6 +21,7 @@ mod tests;
 
 use super::sender::sender;
 use crate::{
+    host::connection_pool::{self, Pool},
     http::{
         Response,
         problem::{Code, Problem},
@@ -42,13 +43,9 @@ use axum::{
     response::IntoResponse,
 };
 use cookies::Jar;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryFutureExt};
 use headers::Way;
 use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
 use place::{Found, Place};
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -57,7 +54,7 @@ pub use entry::Origin;
 /// The tunnel of one gateway.
 pub struct Tunnel {
     doors: Arc<dyn Doors>,
-    client: Client<HttpConnector, Incoming>,
+    pool: Pool,
     settings: settings::Tunnel,
     trusted_proxies: Vec<Network>,
     origin: Origin,
@@ -68,17 +65,13 @@ impl Tunnel {
     pub fn new(doors: Arc<dyn Doors>, settings: &GatewaySettings, origin: Origin) -> Tunnel {
         let trusted_proxies = settings.trusted_proxies.clone();
         let settings = &settings.tunnel;
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(settings.connect_timeout));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(settings.upstream_idle)
-            .pool_max_idle_per_host(settings.upstream_connections)
-            .set_host(false)
-            .build(connector);
+        let pool = Pool::new(connection_pool::Limits {
+            connect: settings.connect_timeout,
+            idle: settings.upstream_idle,
+            most: settings.upstream_connections,
+        });
         let settings = settings.clone();
-        Tunnel { doors, client, settings, trusted_proxies, origin, traffic: Arc::default() }
+        Tunnel { doors, pool, settings, trusted_proxies, origin, traffic: Arc::default() }
     }
 
     /// Where the server should count.
@@ -145,7 +138,7 @@ impl Tunnel {
             https: self.origin.https(),
             prefix: &place.prefix,
             host: &host,
-            upstream: target.ide.as_str(),
+            upstream: target.ide,
         };
         let response = match stream::asked(&request) {
             false => forward::carry(self, request, &place, &way, &target, &admitted).await,
@@ -221,13 +214,9 @@ pub struct TunnelFace(pub Arc<Tunnel>);
 impl Face for TunnelFace {
     fn answer(&self, connection: &Arc<Connection>, request: Request<Incoming>) -> Answer {
         let (tunnel, connection) = (self.0.clone(), connection.clone());
-        Answer::Later(Box::pin(async move {
-            let answer = async { tunnel.answer(&connection, request).await };
-            match AssertUnwindSafe(answer).catch_unwind().await {
-                Ok(response) => response,
-                Err(_) => Code::INTERNAL.because("The tunnel panicked; the gateway's log has more.").into_response(),
-            }
-        }))
+        let answer = async move { tunnel.answer(&connection, request).await };
+        let panicked = |_| Code::INTERNAL.because("The tunnel panicked; the gateway's log has more.").into_response();
+        Answer::Later(AssertUnwindSafe(answer).catch_unwind().unwrap_or_else(panicked).boxed())
     }
 }
 

@@ -5,6 +5,7 @@
 //! and takes a bare line feed for the end of a line. Nobody who means well sends that, so the bytes are looked at on
 //! their way to hyper: line by line through each head, over a body of known length in one step, and no further once a
 //! chunked body or another protocol begins, for such a request is the last one of its connection.
+use memchr::memchr;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering::Relaxed},
@@ -74,7 +75,7 @@ impl Heads {
 
     /// Takes what belongs to the present line; what is left comes after it.
     fn see_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let Some(end) = bytes.iter().position(|b| *b == b'\n') else {
+        let Some(end) = memchr(b'\n', bytes) else {
             let room = KEPT.saturating_sub(self.begun.len()).min(bytes.len());
             self.begun.extend_from_slice(&bytes[..room]);
             self.last = bytes[bytes.len() - 1];

@@ -10,14 +10,14 @@ use crate::{
     },
     model::ids::Vmid,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, header, uri::Authority};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use futures_util::future::BoxFuture;
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// Where a workspace is, as the registry says: the only address a request can go to.
 #[derive(Clone, Debug)]
 pub struct Target {
-    pub ide: Authority,
+    pub ide: SocketAddr,
     /// The agent's own port in that container, which no one reaches through the workspace.
     pub agent_port: u16,
 }

@@ -2,6 +2,7 @@
 use super::access::Cookie;
 use crate::http::Response;
 use axum::http::{HeaderMap, HeaderValue, header};
+use memchr::memchr;
 
 /// Under plain http, and wherever the path binds the cookie to one container.
 const NAME: &str = "zlh_dev_ide_token";
@@ -42,8 +43,19 @@ impl Jar {
     }
 }
 
+/// A header of ours is 400 bytes long and comes with every request, so it is not searched byte by byte.
 fn pairs(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|b| *b == b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
+    let mut rest = Some(value);
+    let split = std::iter::from_fn(move || {
+        let bytes = rest?;
+        let (pair, after) = match memchr(b';', bytes) {
+            Some(at) => (&bytes[..at], Some(&bytes[at + 1..])),
+            None => (bytes, None),
+        };
+        rest = after;
+        Some(pair)
+    });
+    split.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
 }
 
 fn name_of(pair: &[u8]) -> &[u8] {

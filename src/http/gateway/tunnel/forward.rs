@@ -5,7 +5,10 @@ use super::{
     headers::{self, Way},
     place::Place,
 };
-use crate::http::problem::{Code, Problem};
+use crate::{
+    host::connection_pool::Failure,
+    http::problem::{Code, Problem},
+};
 use axum::{
     body::{Body, Bytes, HttpBody},
     http::{Request, Version, header},
@@ -14,7 +17,7 @@ use futures_util::future::BoxFuture;
 use hyper::body::{Frame, Incoming, SizeHint};
 use std::{
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
 };
@@ -34,10 +37,10 @@ pub(super) async fn carry(
     target: &Target,
     admitted: &Admitted,
 ) -> Result<Response, Problem> {
-    *request.uri_mut() = headers::target(&target.ide, &place.rest).ok_or(Code::MALFORMED)?;
+    *request.uri_mut() = headers::target(&place.rest).ok_or(Code::MALFORMED)?;
     *request.version_mut() = Version::HTTP_11;
     headers::for_workspace(request.headers_mut(), way, None);
-    let mut asked = tunnel.client.request(request);
+    let mut asked = pin!(tunnel.pool.send(target.ide, request));
     // One timer for most requests; only a slow one is worth watching whether its pass still stands.
     let answer = match timeout(tunnel.settings.response_timeout.min(PATIENCE), &mut asked).await {
         Ok(answer) => answer,
@@ -50,8 +53,10 @@ pub(super) async fn carry(
     };
     let mut answer = match answer {
         Ok(answer) => answer,
-        Err(error) if error.is_connect() => return Err(unreachable(target, &error)),
-        Err(error) => return Err(Code::IDE_BROKE.because(format!("{} broke off: {}", target.ide, causes(&error)))),
+        Err(Failure::Unreachable(error)) => return Err(unreachable(target, &error)),
+        Err(Failure::Broke(error)) => {
+            return Err(Code::IDE_BROKE.because(format!("{} broke off: {}", target.ide, causes(&error))));
+        }
     };
     if answer.status().is_informational() {
         return Err(Code::IDE_BROKE.because("The workspace switched protocols without being asked."));
@@ -61,7 +66,10 @@ pub(super) async fn carry(
 }
 
 /// A long answer ends with the pass it was given to.
-pub(super) fn finish(answer: axum::http::Response<Incoming>, admitted: &Admitted) -> Response {
+pub(super) fn finish<B>(answer: axum::http::Response<B>, admitted: &Admitted) -> Response
+where
+    B: HttpBody<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
+{
     answer.map(|body| {
         if body.size_hint().upper().is_some_and(|bytes| bytes <= SHORT) {
             return Body::new(body);
@@ -84,12 +92,12 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// A body that is given only as long as its pass stands.
-struct Standing {
-    body: Incoming,
+struct Standing<B> {
+    body: B,
     over: BoxFuture<'static, ()>,
 }
 
-impl HttpBody for Standing {
+impl<B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin> HttpBody for Standing<B> {
     type Data = Bytes;
     type Error = axum::Error;
 

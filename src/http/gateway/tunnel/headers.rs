@@ -6,7 +6,7 @@
 //! replaced by what we know. Whatever opens the gateway stays on this side of it.
 use super::cookies;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header, uri::PathAndQuery};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Meant for one hop (RFC 9110 §7.6.1), besides what `Connection` names. `Trailer` is not among them: it announces
 /// fields that go all the way.
@@ -48,8 +48,8 @@ pub struct Way<'a> {
     pub prefix: &'a str,
     /// The browser's `Host`.
     pub host: &'a HeaderValue,
-    /// `address:port` of the workspace.
-    pub upstream: &'a str,
+    /// Where the workspace is.
+    pub upstream: SocketAddr,
 }
 
 /// `Upgrade: websocket`, alone and with a `Connection` that says so.
@@ -144,7 +144,8 @@ fn mapped(place: &HeaderValue, way: &Way) -> Option<HeaderValue> {
     } else {
         let (_, after) = text.split_once("//").filter(|(scheme, _)| matches!(*scheme, "" | "http:" | "https:"))?;
         let (authority, path) = after.split_at(after.find(['/', '?', '#']).unwrap_or(after.len()));
-        let is_here = authority.as_bytes().eq_ignore_ascii_case(way.host.as_bytes()) || authority == way.upstream;
+        let is_here =
+            authority.as_bytes().eq_ignore_ascii_case(way.host.as_bytes()) || authority.parse() == Ok(way.upstream);
         is_here.then_some(path)?
     };
     let prefix = if cookies::is_below(path.as_bytes(), way.prefix.as_bytes()) { "" } else { way.prefix };
@@ -163,14 +164,9 @@ fn keep_cookies_in_place(headers: &mut HeaderMap, prefix: &str) {
     }
 }
 
-/// `http://address:port/rest`, the only target a request can have.
-pub fn target(authority: &axum::http::uri::Authority, rest: &str) -> Option<Uri> {
-    let path = PathAndQuery::try_from(rest).ok()?;
-    let mut parts = axum::http::uri::Parts::default();
-    parts.scheme = Some(axum::http::uri::Scheme::HTTP);
-    parts.authority = Some(authority.clone());
-    parts.path_and_query = Some(path);
-    Uri::from_parts(parts).ok()
+/// What is asked for on a connection to the workspace: path and query as they came, and no address.
+pub fn target(rest: &str) -> Option<Uri> {
+    Some(PathAndQuery::try_from(rest).ok()?.into())
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ async fn handshake(
     way: &Way<'_>,
     target: &Target,
 ) -> Result<axum::http::Response<Incoming>, Problem> {
-    let connected = timeout(tunnel.settings.connect_timeout, TcpStream::connect(target.ide.as_str())).await;
+    let connected = timeout(tunnel.settings.connect_timeout, TcpStream::connect(target.ide)).await;
     let stream = match connected {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(forward::unreachable(target, &error)),
@@ -104,7 +104,7 @@ async fn handshake(
     let (mut parts, _) = request.into_parts();
     let protocol = headers::upgrade(&parts.headers);
     headers::for_workspace(&mut parts.headers, way, protocol);
-    parts.uri = place.rest.parse().map_err(|_| Code::MALFORMED)?;
+    parts.uri = headers::target(&place.rest).ok_or(Code::MALFORMED)?;
     sender.send_request(Request::from_parts(parts, Empty::<Bytes>::new())).await.map_err(broke)
 }
 

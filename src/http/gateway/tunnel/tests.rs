@@ -106,7 +106,7 @@ impl Fixture {
         renews: bool,
         adjust: impl FnOnce(&mut GatewaySettings),
     ) -> Fixture {
-        let target = Target { ide: upstream.to_string().parse().unwrap(), agent_port: 18888 };
+        let target = Target { ide: upstream, agent_port: 18888 };
         let doors = Arc::new(Scripted {
             target: watch::Sender::new(Some(target)),
             tokens: Mutex::new(["7:fresh".to_owned()].into()),

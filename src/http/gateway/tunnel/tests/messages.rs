@@ -191,6 +191,47 @@ async fn a_kept_connection_is_used_again_and_a_closing_one_is_not() {
     assert_eq!((count.load(SeqCst), counted.load(SeqCst)), (1, 10));
 }
 
+/// A workspace that answers once on each connection as if it would keep it, then does what `after` says; each is counted.
+async fn keeping<F, Fut>(after: F) -> (Workspace, mpsc::UnboundedReceiver<()>)
+where
+    F: Fn(TcpStream) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let (done, over) = mpsc::unbounded_channel();
+    let workspace = Workspace::doing(move |mut stream, _| {
+        let (after, done) = (after.clone(), done.clone());
+        async move {
+            _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            after(stream).await;
+            _ = done.send(());
+        }
+    });
+    (workspace.await, over)
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_workspace_closed_is_replaced() {
+    let (workspace, mut closed) = keeping(async |stream| drop(stream)).await;
+    let gateway = Fixture::before(workspace.addr).await;
+    for _ in 0..3 {
+        assert_eq!(status(&gateway.fetch("/__ide/7/", "").await), 200);
+        timeout(DEADLINE, closed.recv()).await.expect("the workspace closes").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_unused_connection_is_closed_when_its_time_is_over() {
+    for (idle, most) in [(MOMENT, 64), (Duration::from_secs(60), 0)] {
+        let (workspace, mut ended) = keeping(async |mut stream| _ = stream.read_u8().await).await;
+        let gateway = Fixture::with(workspace.addr, origin(None, None), false, |s| {
+            (s.tunnel.upstream_idle, s.tunnel.upstream_connections) = (idle, most);
+        })
+        .await;
+        assert_eq!(status(&gateway.fetch("/__ide/7/", "").await), 200);
+        timeout(DEADLINE, ended.recv()).await.expect("the gateway closes").unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_broken_answer_is_never_a_whole_one() {
     for answer in [
