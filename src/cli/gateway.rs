@@ -1,4 +1,5 @@
 //! Composition root of `zlh gateway`: settings, database, actors, two listeners; then it waits to be told to stop.
+mod carriers;
 pub mod desk;
 
 use super::{
@@ -21,7 +22,7 @@ use crate::{
     host::{artifacts::ArtifactServer, database::Database, velocity::Bridge},
     http::{
         agent::Build,
-        gateway::{Gateway, GatewayFace, tunnel::TunnelFace},
+        gateway::{Gateway, GatewayFace},
         server::{self, Traffic, connection::Face},
     },
     model::{
@@ -176,10 +177,9 @@ impl Running {
             Arc::new(Gateway::new(doorkeeper, registry, catalog, statuses, settings.clone(), ide_at, build()));
         let (drain, drained) = watch::channel(false);
         let limits = settings.limits.for_server();
-        let servers = vec![
-            spawn(api, GatewayFace::new(&gateway), &limits, gateway.traffic.clone(), &drained),
-            spawn(ide, TunnelFace(gateway.tunnel.clone()), &limits, gateway.tunnel.traffic(), &drained),
-        ];
+        let mut servers = vec![spawn(api, GatewayFace::new(&gateway), &limits, gateway.traffic.clone(), &drained)];
+        let carriers = carriers::start(ide, &gateway.tunnel, settings.tunnel.threads, &limits, &drained);
+        servers.extend(carriers.map_err(cannot("start the tunnel's threads"))?);
         Ok(Running { root, sharing, gateway, api: api_at, ide: ide_at, drain, servers })
     }
 

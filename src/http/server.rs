@@ -62,7 +62,19 @@ pub async fn serve<F: Face>(
     traffic: Arc<Traffic>,
     shutdown: impl Future<Output = ()>,
 ) -> usize {
-    let server = Server::new(face, limits, traffic);
+    serve_within(listener, face, limits, &Places::of(limits), traffic, shutdown).await
+}
+
+/// The same for one of several servers that share their places.
+pub async fn serve_within<F: Face>(
+    listener: TcpListener,
+    face: F,
+    limits: &Limits,
+    places: &Places,
+    traffic: Arc<Traffic>,
+    shutdown: impl Future<Output = ()>,
+) -> usize {
+    let server = Server::new(face, limits, places, traffic);
     tokio::pin!(shutdown);
     let mut pause = FIRST_PAUSE;
     loop {
@@ -97,18 +109,30 @@ fn is_about_one_peer(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
+/// How many connections there may be; clones share them.
+#[derive(Clone)]
+pub struct Places {
+    slots: Arc<Semaphore>,
+    reserve: Arc<Semaphore>,
+}
+
+impl Places {
+    pub fn of(limits: &Limits) -> Places {
+        Places { slots: Arc::new(Semaphore::new(limits.connections)), reserve: Arc::new(Semaphore::new(RESERVE)) }
+    }
+}
+
 struct Server<F> {
     face: F,
     http: http1::Builder,
     limits: Limits,
     traffic: Arc<Traffic>,
-    slots: Arc<Semaphore>,
-    reserve: Arc<Semaphore>,
+    places: Places,
     closing: watch::Sender<Closing>,
 }
 
 impl<F: Face> Server<F> {
-    fn new(face: F, limits: &Limits, traffic: Arc<Traffic>) -> Server<F> {
+    fn new(face: F, limits: &Limits, places: &Places, traffic: Arc<Traffic>) -> Server<F> {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
@@ -120,22 +144,21 @@ impl<F: Face> Server<F> {
             http,
             limits: limits.clone(),
             traffic,
-            slots: Arc::new(Semaphore::new(limits.connections)),
-            reserve: Arc::new(Semaphore::new(RESERVE)),
+            places: places.clone(),
             closing: watch::Sender::new(Closing::Open),
         }
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         self.traffic.accepted.fetch_add(1, Relaxed);
-        if let Ok(slot) = self.slots.clone().try_acquire_owned() {
+        if let Ok(slot) = self.places.slots.clone().try_acquire_owned() {
             if let Some(connection) = self.connection(&stream, peer, slot) {
                 tokio::spawn(connection.run(stream, self.http.clone(), self.face.clone(), self.limits.stall));
             }
             return;
         }
         self.traffic.refused.fetch_add(1, Relaxed);
-        let Ok(slot) = self.reserve.clone().try_acquire_owned() else { return };
+        let Ok(slot) = self.places.reserve.clone().try_acquire_owned() else { return };
         if let Some(connection) = self.connection(&stream, peer, slot) {
             let mut http = self.http.clone();
             http.keep_alive(false);
@@ -158,7 +181,7 @@ impl<F: Face> Server<F> {
     async fn drain(self) -> usize {
         self.closing.send_replace(Closing::Draining);
         let all = u32::try_from(self.limits.connections).unwrap_or(u32::MAX);
-        let left = match timeout(self.limits.drain, self.slots.acquire_many(all)).await {
+        let left = match timeout(self.limits.drain, self.places.slots.acquire_many(all)).await {
             Ok(_) => 0,
             Err(_) => self.traffic.open.load(Relaxed) as usize,
         };

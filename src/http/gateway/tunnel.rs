@@ -54,7 +54,6 @@ pub use entry::Origin;
 /// The tunnel of one gateway.
 pub struct Tunnel {
     doors: Arc<dyn Doors>,
-    pool: Pool,
     settings: settings::Tunnel,
     trusted_proxies: Vec<Network>,
     origin: Origin,
@@ -65,13 +64,8 @@ impl Tunnel {
     pub fn new(doors: Arc<dyn Doors>, settings: &GatewaySettings, origin: Origin) -> Tunnel {
         let trusted_proxies = settings.trusted_proxies.clone();
         let settings = &settings.tunnel;
-        let pool = Pool::new(connection_pool::Limits {
-            connect: settings.connect_timeout,
-            idle: settings.upstream_idle,
-            most: settings.upstream_connections,
-        });
         let settings = settings.clone();
-        Tunnel { doors, pool, settings, trusted_proxies, origin, traffic: Arc::default() }
+        Tunnel { doors, settings, trusted_proxies, origin, traffic: Arc::default() }
     }
 
     /// Where the server should count.
@@ -88,16 +82,19 @@ impl Tunnel {
         self.doors.condition(vmid)
     }
 
-    async fn answer(&self, connection: &Arc<Connection>, request: Request<Incoming>) -> Response {
+    async fn answer(&self, pool: &Pool, connection: &Arc<Connection>, request: Request<Incoming>) -> Response {
         let asks = page::Asks::of(&request);
         let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-        let mut response = match self.route(connection, request).await {
-            Ok(response) => response,
-            Err(Turned { problem, place }) => {
-                tracing::debug!(code = problem.code, vmid = ?place.as_ref().map(|p| p.vmid.0), "a tunnel request was turned away");
-                page::turned(asks, problem, place.as_ref(), self)
-            }
+        let answered = match self.decide(&request) {
+            Ok(Step::Through(passage)) => self.lead(pool, connection, request, passage).await,
+            // Boxed: what is rare must not make room for itself in every request.
+            Ok(Step::Ours(ours)) => Box::pin(self.answer_ours(ours, &request)).await,
+            Err(turned) => Err(turned),
         };
+        let mut response = answered.unwrap_or_else(|Turned { problem, place }| {
+            tracing::debug!(code = problem.code, vmid = ?place.as_ref().map(|p| p.vmid.0), "a tunnel request was turned away");
+            page::turned(asks, problem, place.as_ref(), self)
+        });
         // A message with two lengths is smuggled past one of two readers. hyper believes the chunks and forgets
         // Content-Length, so every chunked request ends its connection (RFC 9112 §6.1).
         if chunked {
@@ -106,47 +103,76 @@ impl Tunnel {
         response
     }
 
-    async fn route(&self, connection: &Arc<Connection>, request: Request<Incoming>) -> Result<Response, Turned> {
-        let host = only_host(&request)?;
-        match place::find(self.origin.suffix(), &host, request.uri()) {
-            Found::Inside(place) => self.inside(connection, request, place, host).await,
-            Found::Slashless(to) => Ok(entry::redirect(request.method(), &to)),
-            Found::Bootstrap(vmid) => Ok(self.bootstrap(vmid, &host, request.uri(), request.method()).await?),
-            Found::Nowhere if matches!(request.uri().path(), "/health" | "/healthz") => Ok("ok".into_response()),
-            Found::Nowhere => Err(Problem::from(Code::NOT_FOUND).into()),
+    /// What is to be done with a request, as far as its head and what is known here tell.
+    fn decide(&self, request: &Request<Incoming>) -> Result<Step, Turned> {
+        let host = only_host(request)?;
+        let place = match place::find(self.origin.suffix(), &host, request.uri()) {
+            Found::Inside(place) => place,
+            Found::Slashless(to) => return Ok(Step::Ours(Ours::Slash(to))),
+            Found::Bootstrap(vmid) => return Ok(Step::Ours(Ours::Bootstrap(vmid, host))),
+            Found::Nowhere if matches!(request.uri().path(), "/health" | "/healthz") => {
+                return Ok(Step::Ours(Ours::Health));
+            }
+            Found::Nowhere => return Err(Problem::from(Code::NOT_FOUND).into()),
+        };
+        if place.token().is_some() {
+            return Ok(Step::Ours(Ours::Enter(place)));
+        }
+        match self.admit(request, &place, &host) {
+            Ok(_) if place.path().starts_with(place::OWN) => Ok(Step::Ours(Ours::Own(place))),
+            Ok((target, admitted)) => Ok(Step::Through(Passage { place, host, target, admitted })),
+            Err(problem) => Err(Turned { problem, place: Some(place) }),
         }
     }
 
-    async fn inside(
+    /// To the workspace and back.
+    async fn lead(
         &self,
+        pool: &Pool,
         connection: &Arc<Connection>,
         request: Request<Incoming>,
-        place: Place,
-        host: HeaderValue,
+        passage: Passage,
     ) -> Result<Response, Turned> {
-        let at = |problem: Problem| Turned { problem, place: Some(place.clone()) };
-        if let Some(token) = place.token() {
-            let door = place.without_token();
-            return self.enter(place.vmid, token, &place.prefix, &door, request.method()).await.map_err(at);
-        }
-        let (target, admitted) = self.admit(&request, &place, &host).map_err(at)?;
-        if let Some(own) = place.path().strip_prefix(place::OWN) {
-            return self.own(own, &request, &place).await.map_err(at);
-        }
         let way = Way {
             sender: sender(connection.peer.ip(), request.headers(), &self.trusted_proxies),
             https: self.origin.https(),
-            prefix: &place.prefix,
-            host: &host,
-            upstream: target.ide,
+            prefix: &passage.place.prefix,
+            host: &passage.host,
+            upstream: passage.target.ide,
         };
-        let response = match stream::asked(&request) {
-            false => forward::carry(self, request, &place, &way, &target, &admitted).await,
-            true => stream::open(self, connection, request, &place, &way, &target, &admitted).await,
+        let carried = match stream::asked(&request) {
+            false => forward::carry(&self.settings, pool, request, &passage, &way).await,
+            true => Box::pin(stream::open(&self.settings, connection, request, &passage, &way)).await,
         };
-        let mut response = response.map_err(at)?;
-        self.renew(&mut response, &place, admitted);
-        Ok(response)
+        match carried {
+            Ok(mut response) => {
+                if let Some(cookie) = &passage.admitted.renewed {
+                    self.jar().put(&mut response, &passage.place.prefix, cookie);
+                }
+                Ok(response)
+            }
+            Err(problem) => Err(Turned { problem, place: Some(passage.place) }),
+        }
+    }
+
+    /// What the gateway itself answers.
+    async fn answer_ours<B>(&self, ours: Ours, request: &Request<B>) -> Result<Response, Turned> {
+        let method = request.method();
+        let at = |place: &Place| {
+            let place = place.clone();
+            |problem| Turned { problem, place: Some(place) }
+        };
+        match ours {
+            Ours::Health => Ok("ok".into_response()),
+            Ours::Slash(to) => Ok(entry::redirect(method, &to)),
+            Ours::Bootstrap(vmid, host) => Ok(self.bootstrap(vmid, &host, request.uri(), method).await?),
+            Ours::Enter(place) => {
+                let token = place.token().unwrap_or_default();
+                let door = place.without_token();
+                self.enter(place.vmid, token, &place.prefix, &door, method).await.map_err(at(&place))
+            }
+            Ours::Own(place) => self.own(method, &place).await.map_err(at(&place)),
+        }
     }
 
     /// The checks that every request passes, in the order in which a refusal tells least.
@@ -160,8 +186,8 @@ impl Tunnel {
     }
 
     /// Paths that the gateway itself answers.
-    async fn own<B>(&self, path: &str, request: &Request<B>, place: &Place) -> Result<Response, Problem> {
-        match (path, request.method()) {
+    async fn own(&self, method: &Method, place: &Place) -> Result<Response, Problem> {
+        match (place.path().trim_start_matches(place::OWN), method) {
             ("start", &Method::POST) => {
                 self.doors.start(place.vmid).await.map_err(|why| Code::IDE_UNREACHABLE.because(why))?;
                 let mut response = StatusCode::SEE_OTHER.into_response();
@@ -173,15 +199,33 @@ impl Tunnel {
         }
     }
 
-    fn renew(&self, response: &mut Response, place: &Place, admitted: Admitted) {
-        if let Some(cookie) = admitted.renewed {
-            self.jar().put(response, &place.prefix, &cookie);
-        }
-    }
-
     fn jar(&self) -> Jar {
         Jar { https: self.origin.https() }
     }
+}
+
+/// What a request is.
+enum Step {
+    Through(Passage),
+    Ours(Ours),
+}
+
+/// A request that may pass.
+struct Passage {
+    place: Place,
+    host: HeaderValue,
+    target: Target,
+    admitted: Admitted,
+}
+
+/// A request that the gateway itself answers.
+enum Ours {
+    Health,
+    Slash(String),
+    Bootstrap(Vmid, HeaderValue),
+    /// With a token on the front door.
+    Enter(Place),
+    Own(Place),
 }
 
 /// A request that was not carried, and the workspace it was meant for.
@@ -207,14 +251,30 @@ fn only_host<B>(request: &Request<B>) -> Result<HeaderValue, Problem> {
     Ok(host.clone())
 }
 
-/// Answers requests on the IDE's origin.
+/// Answers requests on the IDE's origin. Clones share connections to workspaces.
 #[derive(Clone)]
-pub struct TunnelFace(pub Arc<Tunnel>);
+pub struct TunnelFace {
+    tunnel: Arc<Tunnel>,
+    pool: Pool,
+}
+
+impl TunnelFace {
+    /// One that shares nothing with others but the tunnel: for a thread of its own.
+    pub fn new(tunnel: &Arc<Tunnel>) -> TunnelFace {
+        let settings = &tunnel.settings;
+        let pool = Pool::new(connection_pool::Limits {
+            connect: settings.connect_timeout,
+            idle: settings.upstream_idle,
+            most: settings.upstream_connections,
+        });
+        TunnelFace { tunnel: tunnel.clone(), pool }
+    }
+}
 
 impl Face for TunnelFace {
     fn answer(&self, connection: &Arc<Connection>, request: Request<Incoming>) -> Answer {
-        let (tunnel, connection) = (self.0.clone(), connection.clone());
-        let answer = async move { tunnel.answer(&connection, request).await };
+        let (face, connection) = (self.clone(), connection.clone());
+        let answer = async move { face.tunnel.answer(&face.pool, &connection, request).await };
         let panicked = |_| Code::INTERNAL.because("The tunnel panicked; the gateway's log has more.").into_response();
         Answer::Later(AssertUnwindSafe(answer).catch_unwind().unwrap_or_else(panicked).boxed())
     }

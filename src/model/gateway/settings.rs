@@ -81,14 +81,22 @@ pub struct Tunnel {
     /// A connection to a workspace is kept this long without use. Less than the 5 s after which Node.js closes it, so
     /// that no request meets a closing one, and so that an idle editor is not kept awake.
     pub upstream_idle: Duration,
-    /// Unused connections kept to one workspace.
+    /// Unused connections kept to one workspace by each of the threads.
     pub upstream_connections: usize,
+    /// Threads that carry the traffic; a connection stays on the one that accepted it.
+    pub threads: usize,
 }
 
 impl Default for Tunnel {
     fn default() -> Tunnel {
         let s = Duration::from_secs;
-        Tunnel { connect_timeout: s(5), response_timeout: s(300), upstream_idle: s(4), upstream_connections: 64 }
+        Tunnel {
+            connect_timeout: s(5),
+            response_timeout: s(300),
+            upstream_idle: s(4),
+            upstream_connections: 64,
+            threads: 2,
+        }
     }
 }
 

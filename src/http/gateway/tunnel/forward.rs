@@ -1,13 +1,13 @@
 //! A request and its answer through the pool of kept connections, neither of them ever held whole.
 use super::{
-    Response, Tunnel,
+    Passage, Response,
     access::{Admitted, Target},
     headers::{self, Way},
-    place::Place,
 };
 use crate::{
-    host::connection_pool::Failure,
+    host::connection_pool::{Failure, Pool},
     http::problem::{Code, Problem},
+    model::gateway::settings,
 };
 use axum::{
     body::{Body, Bytes, HttpBody},
@@ -30,25 +30,25 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Sends the request on, and gives its answer as the browser may have it.
 pub(super) async fn carry(
-    tunnel: &Tunnel,
+    settings: &settings::Tunnel,
+    pool: &Pool,
     mut request: Request<Incoming>,
-    place: &Place,
+    passage: &Passage,
     way: &Way<'_>,
-    target: &Target,
-    admitted: &Admitted,
 ) -> Result<Response, Problem> {
+    let Passage { place, target, admitted, .. } = passage;
     *request.uri_mut() = headers::target(&place.rest).ok_or(Code::MALFORMED)?;
     *request.version_mut() = Version::HTTP_11;
     headers::for_workspace(request.headers_mut(), way, None);
-    let mut asked = pin!(tunnel.pool.send(target.ide, request));
+    let mut asked = pin!(pool.send(target.ide, request));
     // One timer for most requests; only a slow one is worth watching whether its pass still stands.
-    let answer = match timeout(tunnel.settings.response_timeout.min(PATIENCE), &mut asked).await {
+    let answer = match timeout(settings.response_timeout.min(PATIENCE), &mut asked).await {
         Ok(answer) => answer,
         Err(_) => tokio::select! {
             biased;
             answer = asked => answer,
             () = admitted.pass.clone().over() => return Err(Code::IDE_LOGIN.into()),
-            () = sleep(tunnel.settings.response_timeout.saturating_sub(PATIENCE)) => return Err(Code::IDE_TIMEOUT.into()),
+            () = sleep(settings.response_timeout.saturating_sub(PATIENCE)) => return Err(Code::IDE_TIMEOUT.into()),
         },
     };
     let mut answer = match answer {

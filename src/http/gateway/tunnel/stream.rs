@@ -5,15 +5,15 @@
 mod pump;
 
 use super::{
-    Response, Tunnel,
-    access::{Admitted, Target},
-    empty, forward,
+    Passage, Response, empty, forward,
     headers::{self, Way},
-    place::Place,
 };
-use crate::http::{
-    problem::{Code, Problem},
-    server::{connection::Connection, stalling::Stalling},
+use crate::{
+    http::{
+        problem::{Code, Problem},
+        server::{connection::Connection, stalling::Stalling},
+    },
+    model::gateway::settings,
 };
 use axum::{
     body::Bytes,
@@ -34,19 +34,18 @@ pub(super) fn asked<B>(request: &Request<B>) -> bool {
 
 /// Carries the handshake; once both sides agreed, the stream lives on by itself.
 pub(super) async fn open(
-    tunnel: &Tunnel,
+    settings: &settings::Tunnel,
     connection: &Arc<Connection>,
     mut request: Request<Incoming>,
-    place: &Place,
+    passage: &Passage,
     way: &Way<'_>,
-    target: &Target,
-    admitted: &Admitted,
 ) -> Result<Response, Problem> {
+    let admitted = &passage.admitted;
     if forward::has_body(&request) {
         return Err(Code::MALFORMED.because("A WebSocket handshake has no body."));
     }
     let browser = request.extensions_mut().remove::<OnUpgrade>().ok_or(Code::UPGRADE_REQUIRED)?;
-    let mut answer = timeout(tunnel.settings.response_timeout, handshake(tunnel, request, place, way, target))
+    let mut answer = timeout(settings.response_timeout, handshake(settings, request, passage, way))
         .await
         .map_err(|_| Code::IDE_TIMEOUT)??;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -81,13 +80,13 @@ fn switch(answer: axum::http::Response<Incoming>, way: &Way, protocol: HeaderVal
 
 /// On a fresh connection, bound to this container alone.
 async fn handshake(
-    tunnel: &Tunnel,
+    settings: &settings::Tunnel,
     request: Request<Incoming>,
-    place: &Place,
+    passage: &Passage,
     way: &Way<'_>,
-    target: &Target,
 ) -> Result<axum::http::Response<Incoming>, Problem> {
-    let connected = timeout(tunnel.settings.connect_timeout, TcpStream::connect(target.ide)).await;
+    let Passage { place, target, .. } = passage;
+    let connected = timeout(settings.connect_timeout, TcpStream::connect(target.ide)).await;
     let stream = match connected {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(forward::unreachable(target, &error)),

@@ -116,12 +116,12 @@ impl Fixture {
         });
         let mut settings = GatewaySettings::default();
         adjust(&mut settings);
-        let face = TunnelFace(Arc::new(Tunnel::new(doors.clone(), &settings, origin)));
+        let face = TunnelFace::new(&Arc::new(Tunnel::new(doors.clone(), &settings, origin)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (shutdown, stopped) = oneshot::channel::<()>();
         tokio::spawn(async move {
-            let traffic = face.0.traffic();
+            let traffic = face.tunnel.traffic();
             let limits = Limits::default();
             server::serve(listener, face, &limits, traffic, async move { drop(stopped.await) }).await
         });
