@@ -17,6 +17,7 @@ pub mod crash_files;
 pub mod database;
 pub mod dev_home;
 pub mod doctor;
+mod driven;
 pub mod errand;
 pub mod failpoint;
 pub mod file_manifest;

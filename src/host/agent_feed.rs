@@ -2,18 +2,13 @@
 //!
 //! Plain connections without a pool: a gateway holds one for each of thousands of agents. Everything an agent may send is
 //! bounded in size and time.
+use super::driven::{Driven, Reading};
 use crate::model::settings::Secret;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{
-    Request, Response, StatusCode,
-    body::Incoming,
-    client::conn::http1::{self, SendRequest},
-    header,
-};
-use hyper_util::rt::TokioIo;
-use std::{net::SocketAddr, time::Duration};
-use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
+use hyper::{Request, Response, StatusCode, body::Incoming, client::conn::http1, header};
+use std::{future::poll_fn, net::SocketAddr, time::Duration};
+use tokio::{net::TcpStream, time::timeout};
 
 /// Time for a connection, and for each answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -41,14 +36,7 @@ pub enum Silence {
 /// One connection; it ends when this is dropped.
 struct Line {
     agent: Agent,
-    sender: SendRequest<Empty<Bytes>>,
-    driver: JoinHandle<()>,
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
+    driven: Driven<Empty<Bytes>>,
 }
 
 impl Line {
@@ -59,16 +47,10 @@ impl Line {
             Ok(Err(e)) => return Err(failed(format!("cannot be reached: {e}"))),
             Err(_) => return Err(failed(format!("did not accept a connection within {ANSWERS_WITHIN:?}"))),
         };
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(16 << 10);
-        let (sender, connection) =
-            builder.handshake(TokioIo::new(stream)).await.map_err(|e| failed(format!("broke off: {e}")))?;
-        let driver = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::trace!(%error, "an agent's connection ended");
-            }
-        });
-        Ok(Line { agent: agent.clone(), sender, driver })
+        let mut http = http1::Builder::new();
+        http.max_buf_size(16 << 10);
+        let driven = Driven::over(stream, &http).await.map_err(|e| failed(format!("broke off: {e}")))?;
+        Ok(Line { agent: agent.clone(), driven })
     }
 
     async fn ask(&mut self, path: &str, accept: &str) -> Result<Response<Incoming>, Silence> {
@@ -79,9 +61,13 @@ impl Line {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.0));
         }
         let request = request.body(Empty::new()).map_err(|e| failed(format!("cannot be asked: {e}")))?;
-        match timeout(ANSWERS_WITHIN, self.sender.send_request(request)).await {
+        let answered = async {
+            self.driven.settled().await;
+            self.driven.exchange(request).await
+        };
+        match timeout(ANSWERS_WITHIN, answered).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(e)) => Err(failed(format!("broke off: {e}"))),
+            Ok(Err(e)) => Err(failed(format!("broke off: {}", e.error()))),
             Err(_) => Err(failed(format!("did not answer {path} within {ANSWERS_WITHIN:?}"))),
         }
     }
@@ -95,9 +81,11 @@ impl Line {
 
     async fn answer(&mut self, path: &str) -> Result<(StatusCode, Bytes), Silence> {
         let response = self.ask(path, "application/json, text/plain").await?;
-        let failed = |what: String| Silence::Failed(self.agent.address, what);
+        let address = self.agent.address;
+        let failed = |what: String| Silence::Failed(address, what);
         let status = response.status();
-        match timeout(ANSWERS_WITHIN, Limited::new(response.into_body(), MOST).collect()).await {
+        let body = Reading { body: response.into_body(), on: &mut self.driven };
+        match timeout(ANSWERS_WITHIN, Limited::new(body, MOST).collect()).await {
             Ok(Ok(body)) => Ok((status, body.to_bytes())),
             Ok(Err(e)) => Err(failed(format!("broke off its answer to {path}: {e}"))),
             Err(_) => Err(failed(format!("did not end its answer to {path} within {ANSWERS_WITHIN:?}"))),
@@ -169,12 +157,14 @@ impl Feed {
 
     /// The next status, as JSON.
     pub async fn next(&mut self) -> Result<Vec<u8>, Silence> {
-        let failed = |what: String| Silence::Failed(self.line.agent.address, what);
+        let address = self.line.agent.address;
+        let failed = |what: String| Silence::Failed(address, what);
         loop {
             if let Some(status) = self.events.next() {
                 return Ok(status);
             }
-            match timeout(SILENT_FOR, self.body.frame()).await {
+            let frame = poll_fn(|cx| self.line.driven.poll_frame(&mut self.body, cx));
+            match timeout(SILENT_FOR, frame).await {
                 Ok(Some(Ok(frame))) => {
                     let room = frame.data_ref().is_none_or(|data| self.events.push(data));
                     if !room {

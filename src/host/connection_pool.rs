@@ -1,23 +1,19 @@
 //! Connections to workspaces, kept for the next request and driven by whoever uses them.
 //!
-//! hyper's pooled client gives each connection a task of its own, and request, answer and every piece of a body change
-//! tasks, often processors. Here the task that serves a browser's request also reads and writes the connection it uses:
-//! nothing is handed over, and who stops reading stops the workspace's sending.
+//! The task that serves a browser's request also reads and writes the connection it uses ([`Driven`]): nothing is handed
+//! over, and who stops reading stops the workspace's sending.
+use super::driven::Driven;
 use hyper::{
     Request, Response,
     body::{Body, Bytes, Frame, Incoming, SizeHint},
-    client::conn::{
-        TrySendError,
-        http1::{self, SendRequest},
-    },
+    client::conn::http1,
 };
-use hyper_util::rt::TokioIo;
 use std::{
     collections::{HashMap, VecDeque},
     future::poll_fn,
     io,
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
@@ -83,7 +79,7 @@ impl Pool {
                 Some(line) => line,
                 None => Line::open(to, self.limits.connect).await?,
             };
-            match line.exchange(request).await {
+            match line.driven.exchange(request).await {
                 Ok(response) => return Ok(self.answer(response, line).await),
                 Err(mut failed) => match failed.take_message().filter(|_| !is_new) {
                     Some(unsent) => request = unsent,
@@ -148,9 +144,7 @@ impl Pool {
 /// One connection.
 struct Line {
     to: SocketAddr,
-    sender: SendRequest<Incoming>,
-    /// `None` once it has ended: whoever waits for an answer on it learns so.
-    connection: Option<http1::Connection<TokioIo<TcpStream>, Incoming>>,
+    driven: Driven<Incoming>,
 }
 
 impl Line {
@@ -158,37 +152,14 @@ impl Line {
         let connected = timeout(within, TcpStream::connect(to)).await;
         let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(Failure::Unreachable)?;
         stream.set_nodelay(true).map_err(Failure::Unreachable)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Failure::Broke)?;
-        Ok(Box::new(Line { to, sender, connection: Some(connection) }))
-    }
-
-    /// Reads and writes what can be. How it ended is told to whoever waits for an answer, so it is not said here.
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if self.connection.as_mut().is_some_and(|connection| Pin::new(connection).poll(cx).is_ready()) {
-            self.connection = None;
-        }
+        let driven = Driven::over(stream, &http1::Builder::new()).await.map_err(Failure::Broke)?;
+        Ok(Box::new(Line { to, driven }))
     }
 
     /// False when the server has closed it meanwhile, or has said something unasked.
     async fn is_usable(&mut self) -> bool {
-        poll_fn(|cx| {
-            self.drive(cx);
-            Poll::Ready(())
-        })
-        .await;
-        self.connection.is_some() && self.sender.is_ready()
-    }
-
-    async fn exchange(
-        &mut self,
-        request: Request<Incoming>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Incoming>>> {
-        let mut answer = pin!(self.sender.try_send_request(request));
-        poll_fn(|cx| {
-            self.drive(cx);
-            answer.as_mut().poll(cx)
-        })
-        .await
+        poll_fn(|cx| Poll::Ready(self.driven.drive(cx))).await;
+        self.driven.is_free()
     }
 }
 
@@ -210,8 +181,8 @@ impl Answer {
 
     fn keep(&mut self, cx: &mut Context<'_>) {
         let Some(mut line) = self.line.take() else { return };
-        line.drive(cx);
-        if line.connection.is_some() && line.sender.is_ready() {
+        line.driven.drive(cx);
+        if line.driven.is_free() {
             self.pool.keep(line);
         }
     }
@@ -226,11 +197,10 @@ impl Body for Answer {
         if let Some(error) = this.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        let mut frame = Pin::new(&mut this.body).poll_frame(cx);
-        if let Some(line) = this.line.as_mut().filter(|_| frame.is_pending()) {
-            line.drive(cx);
-            frame = Pin::new(&mut this.body).poll_frame(cx);
-        }
+        let frame = match &mut this.line {
+            Some(line) => line.driven.poll_frame(&mut this.body, cx),
+            None => Pin::new(&mut this.body).poll_frame(cx),
+        };
         match frame {
             Poll::Ready(Some(Err(error))) => {
                 this.broken = Some(error);
