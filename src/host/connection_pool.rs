@@ -92,7 +92,11 @@ impl Pool {
     /// An answer without a body is over at once.
     async fn answer(&self, response: Response<Incoming>, line: Box<Line>) -> Response<Answer> {
         let mut response = response.map(|body| Answer { body, line: Some(line), pool: self.clone(), broken: None });
-        poll_fn(|cx| Poll::Ready(response.body_mut().keep_if_over(cx))).await;
+        poll_fn(|cx| {
+            response.body_mut().keep_if_over(cx);
+            Poll::Ready(())
+        })
+        .await;
         response
     }
 
@@ -158,8 +162,11 @@ impl Line {
 
     /// False when the server has closed it meanwhile, or has said something unasked.
     async fn is_usable(&mut self) -> bool {
-        poll_fn(|cx| Poll::Ready(self.driven.drive(cx))).await;
-        self.driven.is_free()
+        poll_fn(|cx| {
+            self.driven.drive(cx);
+            Poll::Ready(self.driven.is_free())
+        })
+        .await
     }
 }
 
