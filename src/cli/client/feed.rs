@@ -148,10 +148,12 @@ impl Task {
     async fn run(mut self) {
         let mut retry = FIRST_RETRY;
         let mut told = false;
-        let mut met = false;
+        // Who knows a place was answered before: an agent that dies just now is waited for too.
+        let mut met = self.cursor.place().is_some();
+        let mut back = false;
         let over = loop {
             let why = match self.agent.socket(&self.path(), PROTOCOL).await {
-                Ok(socket) => match self.serve(socket, met).await {
+                Ok(socket) => match self.serve(socket, back).await {
                     (greeted, End::Broken(why)) => {
                         if greeted {
                             (retry, told, met) = (FIRST_RETRY, false, true);
@@ -167,7 +169,7 @@ impl Task {
             if !told && self.events.send(Event::Gone { why }).await.is_err() {
                 return;
             }
-            told = true;
+            (told, back) = (true, true);
             if self.pause(retry).await {
                 break None;
             }

@@ -62,9 +62,8 @@ pub struct Tunnel {
 
 impl Tunnel {
     pub fn new(doors: Arc<dyn Doors>, settings: &GatewaySettings, origin: Origin) -> Tunnel {
-        let trusted_proxies = settings.trusted_proxies.clone();
-        let settings = &settings.tunnel;
-        let settings = settings.clone();
+        let GatewaySettings { tunnel, trusted_proxies, .. } = settings;
+        let (settings, trusted_proxies) = (tunnel.clone(), trusted_proxies.clone());
         Tunnel { doors, settings, trusted_proxies, origin, traffic: Arc::default() }
     }
 
@@ -187,7 +186,7 @@ impl Tunnel {
 
     /// Paths that the gateway itself answers.
     async fn own(&self, method: &Method, place: &Place) -> Result<Response, Problem> {
-        match (place.path().trim_start_matches(place::OWN), method) {
+        match (place.path().strip_prefix(place::OWN).unwrap_or_default(), method) {
             ("start", &Method::POST) => {
                 self.doors.start(place.vmid).await.map_err(|why| Code::IDE_UNREACHABLE.because(why))?;
                 let mut response = StatusCode::SEE_OTHER.into_response();
