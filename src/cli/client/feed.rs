@@ -150,10 +150,9 @@ impl Task {
         let mut told = false;
         // Who knows a place was answered before: an agent that dies just now is waited for too.
         let mut met = self.cursor.place().is_some();
-        let mut back = false;
         let over = loop {
             let why = match self.agent.socket(&self.path(), PROTOCOL).await {
-                Ok(socket) => match self.serve(socket, back).await {
+                Ok(socket) => match self.serve(socket, told).await {
                     (greeted, End::Broken(why)) => {
                         if greeted {
                             (retry, told, met) = (FIRST_RETRY, false, true);
@@ -169,7 +168,7 @@ impl Task {
             if !told && self.events.send(Event::Gone { why }).await.is_err() {
                 return;
             }
-            (told, back) = (true, true);
+            told = true;
             if self.pause(retry).await {
                 break None;
             }
