@@ -177,9 +177,11 @@ impl Running {
             Arc::new(Gateway::new(doorkeeper, registry, catalog, statuses, settings.clone(), ide_at, build()));
         let (drain, drained) = watch::channel(false);
         let limits = settings.limits.for_server();
-        let mut servers = vec![spawn(api, GatewayFace::new(&gateway), &limits, gateway.traffic.clone(), &drained)];
         let carriers = carriers::start(ide, &gateway.tunnel, settings.tunnel.threads, &limits, &drained);
-        servers.extend(carriers.map_err(cannot("start the tunnel's threads"))?);
+        let servers = vec![
+            spawn(api, GatewayFace::new(&gateway), &limits, gateway.traffic.clone(), &drained),
+            carriers.map_err(cannot("start the tunnel's threads"))?,
+        ];
         Ok(Running { root, sharing, gateway, api: api_at, ide: ide_at, drain, servers })
     }
 
@@ -249,11 +251,14 @@ fn spawn<F: Face>(
     let (limits, mut drained) = (limits.clone(), drained.clone());
     tokio::spawn(async move {
         let told = async move { _ = drained.wait_for(|drain| *drain).await };
-        let cut = server::serve(listener, face, &limits, traffic, told).await;
-        if cut > 0 {
-            tracing::info!(connections = cut, "connections were cut at the end of the drain");
-        }
+        tell_cut(server::serve(listener, face, &limits, traffic, told).await);
     })
+}
+
+fn tell_cut(connections: usize) {
+    if connections > 0 {
+        tracing::info!(connections, "connections were cut at the end of the drain");
+    }
 }
 
 fn build() -> Build {

@@ -18,14 +18,14 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Starts as many as `threads` says; each accepts from `listener` until `drained` is true. The handles end with them.
+/// Starts as many as `threads` says; each accepts from `listener` until `drained` is true. The handle ends with the last.
 pub fn start(
     listener: TcpListener,
     tunnel: &Arc<Tunnel>,
     threads: usize,
     limits: &Limits,
     drained: &watch::Receiver<bool>,
-) -> io::Result<Vec<JoinHandle<()>>> {
+) -> io::Result<JoinHandle<()>> {
     let places = Places::of(limits);
     let listener = listener.into_std()?;
     let carrier = || {
@@ -38,8 +38,25 @@ pub fn start(
         }
         .start()
     };
-    (0..threads).map(|_| carrier()).collect()
+    let carriers = (0..threads).map(|_| carrier()).collect::<io::Result<Vec<_>>>()?;
+    Ok(tokio::spawn(ended(carriers)))
 }
+
+/// They share their places, so each that cuts connections tells of all.
+async fn ended(carriers: Vec<Ended>) {
+    let mut most_cut = 0;
+    for carrier in carriers {
+        match carrier.await {
+            Ok(Ok(cut)) => most_cut = most_cut.max(cut),
+            Ok(Err(error)) => tracing::error!(%error, "a thread of the tunnel cannot listen"),
+            Err(_) => tracing::error!("a thread of the tunnel panicked"),
+        }
+    }
+    super::tell_cut(most_cut);
+}
+
+/// How many connections were cut at its end.
+type Ended = oneshot::Receiver<io::Result<usize>>;
 
 struct Carrier {
     listener: std::net::TcpListener,
@@ -50,24 +67,16 @@ struct Carrier {
 }
 
 impl Carrier {
-    fn start(self) -> io::Result<JoinHandle<()>> {
+    fn start(self) -> io::Result<Ended> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (done, over) = oneshot::channel();
         thread::Builder::new().name("tunnel".to_owned()).spawn(move || {
             let ended = runtime.block_on(self.carry());
             _ = done.send(ended); // who does not wait for the end does not need to know of it
         })?;
-        Ok(tokio::spawn(async move {
-            match over.await {
-                Ok(Ok(0)) => {}
-                Ok(Ok(cut)) => tracing::info!(connections = cut, "connections were cut at the end of the drain"),
-                Ok(Err(error)) => tracing::error!(%error, "a thread of the tunnel cannot listen"),
-                Err(_) => tracing::error!("a thread of the tunnel panicked"),
-            }
-        }))
+        Ok(over)
     }
 
-    /// How many connections were cut at the end.
     async fn carry(mut self) -> io::Result<usize> {
         let listener = TcpListener::from_std(self.listener)?;
         let told = async { _ = self.drained.wait_for(|drain| *drain).await };
