@@ -48,8 +48,8 @@ use tokio::sync::Semaphore;
 /// How secrets begin, so that a person who finds one knows what it is.
 const SESSION: &str = "zlhs_";
 const TOKEN: &str = "zlht_";
-/// A stream looks at least so often whether its credential's time has run out.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// A stream looks again when its credential's time runs out; and at least so often, for clocks are set.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Clones share one state.
 #[derive(Clone)]
@@ -220,11 +220,12 @@ impl Doorkeeper {
     pub async fn until_over(&self, access: Access, admitted: &Admitted) {
         let mut people = self.shared.directory.watch_people();
         let mut servers = self.shared.directory.watch_servers();
+        let end = admitted.principal.as_ref().and_then(|principal| principal.credential.expires_at);
         while self.still(access, admitted) {
             tokio::select! {
                 changed = people.changed() => if changed.is_err() { return },
                 changed = servers.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = tokio::time::sleep(next_look(end, clock::wall_time())) => {}
             }
         }
     }
@@ -245,6 +246,12 @@ impl Doorkeeper {
         };
         same && access::judge(on, principal.as_ref(), now.flatten().as_deref()).is_ok()
     }
+}
+
+/// How long nothing changes by time alone.
+fn next_look(end: Option<WallTime>, now: WallTime) -> Duration {
+    let left = end.map_or(i64::MAX, |end| end.0.saturating_sub(now.0));
+    Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(LOOK_AGAIN)
 }
 
 fn hash(secret: &str) -> [u8; 32] {

@@ -85,11 +85,13 @@ impl Doorkeeper {
         let mut people = self.shared.directory.watch_people();
         let mut servers = self.shared.directory.watch_servers();
         let open = IdePass { expires_at: WallTime(i64::MAX), ..pass.clone() };
+        let credential = self.shared.directory.people().by_id.get(&pass.credential).cloned();
+        let end = credential.and_then(|credential| credential.expires_at);
         while self.holds(&open, clock::wall_time()).is_ok() {
             tokio::select! {
                 changed = people.changed() => if changed.is_err() { return },
                 changed = servers.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(super::LOOK_AGAIN) => {}
+                () = tokio::time::sleep(super::next_look(end, clock::wall_time())) => {}
             }
         }
     }

@@ -1,6 +1,12 @@
 //! IDE tokens and cookies, from the route that gives them to what ends them.
 use super::*;
-use crate::model::gateway::IdeDenial;
+use crate::{
+    host::clock,
+    model::{
+        gateway::{Access, IdeDenial},
+        time::WallTime,
+    },
+};
 
 async fn ask(f: &Fixture, who: &Made) -> (u16, Value) {
     answer(f.post("/api/dev/6001/ide-token").by(who)).await
@@ -66,6 +72,25 @@ async fn a_logout_a_new_owner_and_a_new_password_end_it() {
     assert!(doorkeeper.check_ide_cookie(&cookie, DEV).is_ok());
     doorkeeper.set_password("ann", "a new password".into()).await.unwrap();
     assert_eq!(doorkeeper.check_ide_cookie(&cookie, DEV), Err(IdeDenial::Revoked));
+}
+
+#[tokio::test]
+async fn open_streams_end_with_their_credentials_time() {
+    let f = Fixture::new().await;
+    let doorkeeper = f.gateway.doorkeeper.clone();
+    let end = WallTime(clock::wall_time().0 + 2000);
+    let wish =
+        TokenWish { name: "short".into(), scopes: vec![Scope::Ide], audience: Audience::Api, expires_at: Some(end) };
+    let short = doorkeeper.make_token(&f.ann.user, wish).await.unwrap();
+    let (_, body) = ask(&f, &short).await;
+    let pass = doorkeeper.redeem_ide_token(body["token"].as_str().unwrap(), DEV).await.unwrap();
+    let access = Access::Server(Scope::Ide);
+    let caller = doorkeeper.anyone(&[&short.secret.0]).await;
+    let admitted = doorkeeper.admit(caller, access, Some(DEV)).unwrap();
+    let both = async { tokio::join!(doorkeeper.until_ide_over(&pass), doorkeeper.until_over(access, &admitted)) };
+    // Long before a stream would look for any other reason than the end that it knows.
+    tokio::time::timeout(Duration::from_secs(20), both).await.expect("streams outlive their credential");
+    assert!(clock::wall_time() >= end, "and not before");
 }
 
 #[tokio::test]
