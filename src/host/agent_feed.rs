@@ -2,13 +2,24 @@
 //!
 //! Plain connections without a pool: a gateway holds one for each of thousands of agents. Everything an agent may send is
 //! bounded in size and time.
-use super::driven::{Driven, Reading};
+use super::wire::{Asking, Wire};
 use crate::model::settings::Secret;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, Response, StatusCode, body::Incoming, client::conn::http1, header};
-use std::{future::poll_fn, net::SocketAddr, time::Duration};
-use tokio::{net::TcpStream, time::timeout};
+use bytes::{Buf, Bytes, BytesMut};
+use hyper::{
+    Method, Response, StatusCode,
+    body::Frame,
+    header::{self, HeaderValue},
+};
+use memchr::memchr;
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// Time for a connection, and for each answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -36,40 +47,41 @@ pub enum Silence {
 /// One connection; it ends when this is dropped.
 struct Line {
     agent: Agent,
-    driven: Driven<Empty<Bytes>>,
+    wire: Wire,
 }
 
 impl Line {
     async fn open(agent: &Agent) -> Result<Line, Silence> {
         let failed = |what: String| Silence::Failed(agent.address, what);
-        let stream = match timeout(ANSWERS_WITHIN, TcpStream::connect(agent.address)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(e)) => return Err(failed(format!("cannot be reached: {e}"))),
-            Err(_) => return Err(failed(format!("did not accept a connection within {ANSWERS_WITHIN:?}"))),
-        };
-        let mut http = http1::Builder::new();
-        http.max_buf_size(16 << 10);
-        let driven = Driven::over(stream, &http).await.map_err(|e| failed(format!("broke off: {e}")))?;
-        Ok(Line { agent: agent.clone(), driven })
+        match Wire::open(agent.address, ANSWERS_WITHIN).await {
+            Ok(wire) => Ok(Line { agent: agent.clone(), wire }),
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
+                Err(failed(format!("did not accept a connection within {ANSWERS_WITHIN:?}")))
+            }
+            Err(e) => Err(failed(format!("cannot be reached: {e}"))),
+        }
     }
 
-    async fn ask(&mut self, path: &str, accept: &str) -> Result<Response<Incoming>, Silence> {
+    async fn ask(&mut self, path: &str, accept: &'static str) -> Result<Response<()>, Silence> {
         let address = self.agent.address;
         let failed = |what: String| Silence::Failed(address, what);
-        let mut request = Request::get(path).header(header::HOST, address.to_string()).header(header::ACCEPT, accept);
-        if let Some(token) = &self.agent.token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.0));
-        }
-        let request = request.body(Empty::new()).map_err(|e| failed(format!("cannot be asked: {e}")))?;
-        let answered = async {
-            self.driven.settled().await;
-            self.driven.exchange(request).await
-        };
-        match timeout(ANSWERS_WITHIN, answered).await {
+        let asking = self.asking(path, accept).ok_or_else(|| failed(format!("cannot be asked for {path:?}")))?;
+        match timeout(ANSWERS_WITHIN, self.wire.exchange(&asking, None)).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(e)) => Err(failed(format!("broke off: {}", e.error()))),
+            Ok(Err(e)) => Err(failed(format!("broke off: {e}"))),
             Err(_) => Err(failed(format!("did not answer {path} within {ANSWERS_WITHIN:?}"))),
         }
+    }
+
+    /// `None` if its token is no text for a header.
+    fn asking(&self, path: &str, accept: &'static str) -> Option<Asking> {
+        let mut asking = Asking::new(&Method::GET, path)?;
+        asking.field(&header::HOST, &HeaderValue::from_str(&self.agent.address.to_string()).ok()?);
+        asking.field(&header::ACCEPT, &HeaderValue::from_static(accept));
+        if let Some(token) = &self.agent.token {
+            asking.field(&header::AUTHORIZATION, &HeaderValue::from_str(&format!("Bearer {}", token.0)).ok()?);
+        }
+        Some(asking)
     }
 
     async fn whole(&mut self, path: &str) -> Result<Bytes, Silence> {
@@ -83,10 +95,9 @@ impl Line {
         let response = self.ask(path, "application/json, text/plain").await?;
         let address = self.agent.address;
         let failed = |what: String| Silence::Failed(address, what);
-        let status = response.status();
-        let body = Reading { body: response.into_body(), on: &mut self.driven };
-        match timeout(ANSWERS_WITHIN, Limited::new(body, MOST).collect()).await {
-            Ok(Ok(body)) => Ok((status, body.to_bytes())),
+        match timeout(ANSWERS_WITHIN, self.wire.whole(MOST)).await {
+            Ok(Ok(Some(body))) => Ok((response.status(), body)),
+            Ok(Ok(None)) => Err(failed(format!("answered {path} with more than {MOST} bytes"))),
             Ok(Err(e)) => Err(failed(format!("broke off its answer to {path}: {e}"))),
             Err(_) => Err(failed(format!("did not end its answer to {path} within {ANSWERS_WITHIN:?}"))),
         }
@@ -134,8 +145,10 @@ fn reason(body: &[u8]) -> String {
 /// An open event stream.
 pub struct Feed {
     line: Line,
-    body: Incoming,
     events: Events,
+    heard: Instant,
+    /// When to look whether anything was heard. Not set anew by each event: that is seldom needed, and work for thousands.
+    silence: Pin<Box<Sleep>>,
 }
 
 impl Feed {
@@ -147,7 +160,7 @@ impl Feed {
             .get(header::CONTENT_TYPE)
             .is_some_and(|t| t.as_bytes().starts_with(b"text/event-stream"));
         match response.status() {
-            StatusCode::OK if streams => Ok(Feed { line, body: response.into_body(), events: Events::default() }),
+            StatusCode::OK if streams => Ok(Feed::of(line)),
             StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
                 Err(Silence::NoStream)
             }
@@ -155,73 +168,109 @@ impl Feed {
         }
     }
 
+    fn of(line: Line) -> Feed {
+        Feed { line, events: Events::default(), heard: Instant::now(), silence: Box::pin(sleep(SILENT_FOR)) }
+    }
+
     /// The next status, as JSON.
-    pub async fn next(&mut self) -> Result<Vec<u8>, Silence> {
-        let address = self.line.agent.address;
-        let failed = |what: String| Silence::Failed(address, what);
+    pub async fn next(&mut self) -> Result<Bytes, Silence> {
         loop {
             if let Some(status) = self.events.next() {
                 return Ok(status);
             }
-            let frame = poll_fn(|cx| self.line.driven.poll_frame(&mut self.body, cx));
-            match timeout(SILENT_FOR, frame).await {
-                Ok(Some(Ok(frame))) => {
-                    let room = frame.data_ref().is_none_or(|data| self.events.push(data));
-                    if !room {
-                        return Err(failed(format!("sent an event of more than {MOST} bytes")));
-                    }
-                }
-                Ok(Some(Err(e))) => return Err(failed(format!("broke off its event stream: {e}"))),
-                Ok(None) => return Err(failed("ended its event stream".into())),
-                Err(_) => return Err(failed(format!("was silent for {SILENT_FOR:?}"))),
+            let frame = poll_fn(|cx| self.poll_frame(cx)).await?;
+            if frame.data_ref().is_some_and(|data| !self.events.push(data)) {
+                return Err(self.failed(format!("sent an event of more than {MOST} bytes")));
             }
         }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame<Bytes>, Silence>> {
+        if let Poll::Ready(frame) = self.line.wire.poll_frame(cx) {
+            self.heard = Instant::now();
+            return Poll::Ready(match frame {
+                Some(Ok(frame)) => Ok(frame),
+                Some(Err(e)) => Err(self.failed(format!("broke off its event stream: {e}"))),
+                None => Err(self.failed("ended its event stream".into())),
+            });
+        }
+        while self.silence.as_mut().poll(cx).is_ready() {
+            let until = self.heard + SILENT_FOR;
+            if until <= Instant::now() {
+                return Poll::Ready(Err(self.failed(format!("was silent for {SILENT_FOR:?}"))));
+            }
+            self.silence.as_mut().reset(until);
+        }
+        Poll::Pending
+    }
+
+    fn failed(&self, what: String) -> Silence {
+        Silence::Failed(self.line.agent.address, what)
     }
 }
 
 /// Server-sent events (WHATWG HTML §9.2.6), as far as an agent sends them: the data of those called `status`.
 #[derive(Default)]
 struct Events {
-    held: Vec<u8>,
-    /// Bytes of `held` that were looked at.
-    done: usize,
+    /// Received, and not yet looked at from `searched` on.
+    held: BytesMut,
+    searched: usize,
     is_status: bool,
-    data: Vec<u8>,
+    data: BytesMut,
 }
 
 impl Events {
     /// False when an event grows past all bounds.
     fn push(&mut self, bytes: &[u8]) -> bool {
         self.held.extend_from_slice(bytes);
-        self.held.len() - self.done + self.data.len() <= MOST
+        self.held.len() + self.data.len() <= MOST
     }
 
-    fn next(&mut self) -> Option<Vec<u8>> {
-        while let Some(length) = self.held[self.done..].iter().position(|b| *b == b'\n') {
-            let line = &self.held[self.done..self.done + length];
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let field = |name: &[u8]| line.strip_prefix(name).map(|value| value.strip_prefix(b" ").unwrap_or(value));
-            let is_end = line.is_empty();
-            if let Some(name) = field(b"event:") {
-                self.is_status = name == b"status";
-            } else if let Some(data) = field(b"data:") {
-                if !self.data.is_empty() {
-                    self.data.push(b'\n');
-                }
-                self.data.extend_from_slice(data);
-            }
-            self.done += length + 1;
-            if is_end {
+    fn next(&mut self) -> Option<Bytes> {
+        while let Some(mut line) = self.line() {
+            if line.is_empty() {
                 let data = std::mem::take(&mut self.data);
                 if std::mem::take(&mut self.is_status) && !data.is_empty() {
-                    return Some(data);
+                    return Some(data.freeze());
+                }
+            } else if takes_off(&mut line, b"event:") {
+                self.is_status = line == b"status"[..];
+            } else if takes_off(&mut line, b"data:") {
+                if self.data.is_empty() {
+                    self.data = line;
+                } else {
+                    self.data.extend_from_slice(b"\n");
+                    self.data.extend_from_slice(&line);
                 }
             }
         }
-        self.held.drain(..self.done);
-        self.done = 0;
         None
     }
+
+    /// The next whole line, without its end.
+    fn line(&mut self) -> Option<BytesMut> {
+        let Some(end) = memchr(b'\n', &self.held[self.searched..]) else {
+            self.searched = self.held.len();
+            if self.held.is_empty() {
+                self.held = BytesMut::new(); // thousands wait for their next event
+            }
+            return None;
+        };
+        let mut line = self.held.split_to(std::mem::take(&mut self.searched) + end);
+        self.held.advance(1);
+        if line.last() == Some(&b'\r') {
+            line.truncate(line.len() - 1);
+        }
+        Some(line)
+    }
+}
+
+/// Leaves the value of a line that begins with this name.
+fn takes_off(line: &mut BytesMut, name: &[u8]) -> bool {
+    let Some(value) = line.strip_prefix(name) else { return false };
+    let space = usize::from(value.first() == Some(&b' '));
+    line.advance(name.len() + space);
+    true
 }
 
 #[cfg(test)]
@@ -240,7 +289,7 @@ mod tests {
                 assert!(events.push(piece));
                 found.extend(std::iter::from_fn(|| events.next()));
             }
-            assert_eq!(found, [b"{\"a\":1}".to_vec(), b"{\"a\":\n2}".to_vec()], "pieces of {size}");
+            assert_eq!(found, [&b"{\"a\":1}"[..], b"{\"a\":\n2}"], "pieces of {size}");
         }
     }
 

@@ -1,16 +1,15 @@
 //! Connections to workspaces, kept for the next request and driven by whoever uses them.
 //!
-//! The task that serves a browser's request also reads and writes the connection it uses ([`Driven`]): nothing is handed
+//! The task that serves a browser's request also reads and writes the connection it uses ([`Wire`]): nothing is handed
 //! over, and who stops reading stops the workspace's sending.
-use super::driven::Driven;
+use super::wire::Wire;
+use bytes::{Bytes, BytesMut};
 use hyper::{
-    Request, Response,
-    body::{Body, Bytes, Frame, Incoming, SizeHint},
-    client::conn::http1,
+    Response,
+    body::{Body, Frame, Incoming, SizeHint},
 };
 use std::{
     collections::{HashMap, VecDeque},
-    future::poll_fn,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -20,8 +19,10 @@ use std::{
 };
 use tokio::{
     net::TcpStream,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
+
+pub use super::wire::{Asking, Broken};
 
 /// What a pool keeps, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +40,8 @@ pub struct Limits {
 pub enum Failure {
     #[error("no connection: {0}")]
     Unreachable(io::Error),
-    #[error("the connection broke off: {0}")]
-    Broke(hyper::Error),
+    #[error(transparent)]
+    Broke(#[from] Broken),
 }
 
 /// Clones share one pool.
@@ -68,50 +69,59 @@ impl Pool {
         Pool { limits, kept: Arc::default() }
     }
 
-    /// Sends `request` (its target in origin form) to `to`, on a kept connection if there is one. What was not sent at
-    /// all because such a connection had just been closed is sent on another.
-    pub async fn send(&self, to: SocketAddr, request: Request<Incoming>) -> Result<Response<Answer>, Failure> {
-        let mut request = request;
-        loop {
-            let kept = self.take(to).await;
-            let is_new = kept.is_none();
-            let mut line = match kept {
-                Some(line) => line,
-                None => Line::open(to, self.limits.connect).await?,
-            };
-            match line.driven.exchange(request).await {
-                Ok(response) => return Ok(self.answer(response, line).await),
-                Err(mut failed) => match failed.take_message().filter(|_| !is_new) {
-                    Some(unsent) => request = unsent,
-                    None => return Err(Failure::Broke(failed.into_error())),
-                },
+    /// Sends a request to `to`, on a kept connection if there is one. What may be sent twice is sent again when such a
+    /// connection turns out to be closed.
+    pub async fn send(&self, to: SocketAddr, asking: &Asking, body: Option<Incoming>) -> Result<Answered, Failure> {
+        let may_repeat = asking.is_safe() && body.is_none();
+        let mut body = body;
+        while let Some(mut line) = self.take(to) {
+            match line.wire.exchange(asking, body.take()).await {
+                Err(Broken::Unanswered | Broken::Connection(_)) if may_repeat => {}
+                head => return Ok(self.answered(head?, line)),
             }
         }
+        let mut line = self.open(to).await?;
+        let head = line.wire.exchange(asking, body).await?;
+        Ok(self.answered(head, line))
     }
 
-    /// An answer without a body is over at once.
-    async fn answer(&self, response: Response<Incoming>, line: Box<Line>) -> Response<Answer> {
-        let mut response = response.map(|body| Answer { body, line: Some(line), pool: self.clone(), broken: None });
-        poll_fn(|cx| {
-            response.body_mut().keep_if_over(cx);
-            Poll::Ready(())
-        })
-        .await;
-        response
+    /// Sends a request without a body on a connection that is nobody else's, now or later.
+    pub async fn alone(&self, to: SocketAddr, asking: &Asking) -> Result<Answered, Failure> {
+        let mut line = self.open(to).await?;
+        let head = line.wire.exchange(asking, None).await?;
+        Ok(head.map(|()| Answer { received: None, line: Some(line), pool: self.clone(), broken: None }))
+    }
+
+    async fn open(&self, to: SocketAddr) -> Result<Box<Line>, Failure> {
+        let wire = Wire::open(to, self.limits.connect).await.map_err(Failure::Unreachable)?;
+        Ok(Box::new(Line { to, wire }))
+    }
+
+    /// A short body came with its head; then its connection is free for others at once.
+    fn answered(&self, head: Response<()>, mut line: Box<Line>) -> Answered {
+        let received = line.wire.received();
+        let line = self.keep_if_over(line);
+        head.map(|()| Answer { received, line, pool: self.clone(), broken: None })
     }
 
     /// The one used last that still serves: it is the least likely to be closed.
-    async fn take(&self, to: SocketAddr) -> Option<Box<Line>> {
+    fn take(&self, to: SocketAddr) -> Option<Box<Line>> {
         loop {
             let unused = self.lock().by_address.get_mut(&to)?.pop_back()?;
-            let mut line = unused.line;
-            if unused.since.elapsed() < self.limits.idle && line.is_usable().await {
-                return Some(line);
+            if unused.since.elapsed() < self.limits.idle && unused.line.wire.is_free() {
+                return Some(unused.line);
             }
         }
     }
 
-    fn keep(&self, line: Box<Line>) {
+    /// Gives the connection back while more of its answer is to come.
+    fn keep_if_over(&self, line: Box<Line>) -> Option<Box<Line>> {
+        if !line.wire.is_answered() {
+            return Some(line);
+        }
+        if !line.wire.is_whole() {
+            return None;
+        }
         let mut kept = self.lock();
         let unused = kept.by_address.entry(line.to).or_default();
         unused.push_back(Unused { line, since: Instant::now() });
@@ -122,6 +132,7 @@ impl Pool {
             kept.is_swept = true;
             tokio::spawn(self.clone().sweep());
         }
+        None
     }
 
     /// Closes what is unused for too long, until nothing is left.
@@ -148,83 +159,63 @@ impl Pool {
 /// One connection.
 struct Line {
     to: SocketAddr,
-    driven: Driven<Incoming>,
+    wire: Wire,
 }
 
-impl Line {
-    async fn open(to: SocketAddr, within: Duration) -> Result<Box<Line>, Failure> {
-        let connected = timeout(within, TcpStream::connect(to)).await;
-        let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(Failure::Unreachable)?;
-        stream.set_nodelay(true).map_err(Failure::Unreachable)?;
-        let driven = Driven::over(stream, &http1::Builder::new()).await.map_err(Failure::Broke)?;
-        Ok(Box::new(Line { to, driven }))
-    }
-
-    /// False when the server has closed it meanwhile, or has said something unasked.
-    async fn is_usable(&mut self) -> bool {
-        poll_fn(|cx| {
-            self.driven.drive(cx);
-            Poll::Ready(self.driven.is_free())
-        })
-        .await
-    }
-}
+pub type Answered = Response<Answer>;
 
 /// The body of an answer; its connection is kept once it was read to its end, and closed when it is dropped before.
 pub struct Answer {
-    body: Incoming,
+    /// All of it, if it came with its head.
+    received: Option<Bytes>,
     line: Option<Box<Line>>,
     pool: Pool,
     /// Told after what came before it has been passed on: a server drops what it holds when a body breaks.
-    broken: Option<hyper::Error>,
+    broken: Option<Broken>,
 }
 
 impl Answer {
-    fn keep_if_over(&mut self, cx: &mut Context<'_>) {
-        if self.body.is_end_stream() {
-            self.keep(cx);
-        }
-    }
-
-    fn keep(&mut self, cx: &mut Context<'_>) {
-        let Some(mut line) = self.line.take() else { return };
-        line.driven.drive(cx);
-        if line.driven.is_free() {
-            self.pool.keep(line);
-        }
+    /// The bare connection after a switch of protocols, and what was already received on it.
+    pub fn into_connection(self) -> Option<(TcpStream, BytesMut)> {
+        self.line.map(|line| line.wire.into_parts())
     }
 }
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let this = &mut *self;
-        if let Some(error) = this.broken.take() {
-            return Poll::Ready(Some(Err(error)));
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(data) = self.received.take() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        let frame = match &mut this.line {
-            Some(line) => line.driven.poll_frame(&mut this.body, cx),
-            None => Pin::new(&mut this.body).poll_frame(cx),
-        };
-        match frame {
-            Poll::Ready(Some(Err(error))) => {
-                this.broken = Some(error);
+        if let Some(broken) = self.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        let Some(mut line) = self.line.take() else { return Poll::Ready(None) };
+        match line.wire.poll_frame(cx) {
+            Poll::Ready(Some(Err(broken))) => {
+                self.broken = Some(broken);
                 cx.waker().wake_by_ref();
-                return Poll::Pending;
+                Poll::Pending
             }
-            Poll::Ready(None) => this.keep(cx),
-            _ => this.keep_if_over(cx),
+            frame => {
+                self.line = self.pool.keep_if_over(line);
+                frame
+            }
         }
-        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.received.is_none() && self.line.is_none() && self.broken.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match (&self.received, &self.line) {
+            (Some(data), _) => SizeHint::with_exact(data.len() as u64),
+            (None, Some(line)) => line.wire.size_hint(),
+            (None, None) if self.broken.is_none() => SizeHint::with_exact(0),
+            (None, None) => SizeHint::default(),
+        }
     }
 }

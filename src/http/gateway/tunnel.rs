@@ -141,7 +141,7 @@ impl Tunnel {
         };
         let carried = match stream::asked(&request) {
             false => forward::carry(&self.settings, pool, request, &passage, &way).await,
-            true => Box::pin(stream::open(&self.settings, connection, request, &passage, &way)).await,
+            true => Box::pin(stream::open(&self.settings, pool, connection, request, &passage, &way)).await,
         };
         match carried {
             Ok(mut response) => {

@@ -5,13 +5,13 @@ use super::{
     headers::{self, Way},
 };
 use crate::{
-    host::connection_pool::{Failure, Pool},
+    host::connection_pool::{Asking, Broken, Failure, Pool},
     http::problem::{Code, Problem},
     model::gateway::settings,
 };
 use axum::{
     body::{Body, Bytes, HttpBody},
-    http::{Request, Version, header},
+    http::{HeaderValue, Request, header},
 };
 use futures_util::future::BoxFuture;
 use hyper::body::{Frame, Incoming, SizeHint};
@@ -32,15 +32,14 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(super) async fn carry(
     settings: &settings::Tunnel,
     pool: &Pool,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
     passage: &Passage,
     way: &Way<'_>,
 ) -> Result<Response, Problem> {
-    let Passage { place, target, admitted, .. } = passage;
-    *request.uri_mut() = headers::target(&place.rest).ok_or(Code::MALFORMED)?;
-    *request.version_mut() = Version::HTTP_11;
-    headers::for_workspace(request.headers_mut(), way, None);
-    let mut asked = pin!(pool.send(target.ide, request));
+    let Passage { target, admitted, .. } = passage;
+    let asking = asking(&request, passage, way, None)?;
+    let body = Some(request.into_body()).filter(|body| !body.is_end_stream());
+    let mut asked = pin!(pool.send(target.ide, &asking, body));
     // One timer for most requests; only a slow one is worth watching whether its pass still stands.
     let answer = match timeout(settings.response_timeout.min(PATIENCE), &mut asked).await {
         Ok(answer) => answer,
@@ -51,13 +50,7 @@ pub(super) async fn carry(
             () = sleep(settings.response_timeout.saturating_sub(PATIENCE)) => return Err(Code::IDE_TIMEOUT.into()),
         },
     };
-    let mut answer = match answer {
-        Ok(answer) => answer,
-        Err(Failure::Unreachable(error)) => return Err(unreachable(target, &error)),
-        Err(Failure::Broke(error)) => {
-            return Err(Code::IDE_BROKE.because(format!("{} broke off: {}", target.ide, causes(&error))));
-        }
-    };
+    let mut answer = answer.map_err(|failure| failed(target, &failure))?;
     if answer.status().is_informational() {
         return Err(Code::IDE_BROKE.because("The workspace switched protocols without being asked."));
     }
@@ -65,10 +58,22 @@ pub(super) async fn carry(
     Ok(finish(answer, admitted))
 }
 
+/// The request's head as the workspace may have it: path and query as they came, and no address.
+pub(super) fn asking(
+    request: &Request<Incoming>,
+    passage: &Passage,
+    way: &Way<'_>,
+    upgrade: Option<&HeaderValue>,
+) -> Result<Asking, Problem> {
+    let mut asking = Asking::new(request.method(), &passage.place.rest).ok_or(Code::MALFORMED)?;
+    headers::for_workspace(request.headers(), way, upgrade, &mut asking);
+    Ok(asking)
+}
+
 /// A long answer ends with the pass it was given to.
 pub(super) fn finish<B>(answer: axum::http::Response<B>, admitted: &Admitted) -> Response
 where
-    B: HttpBody<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
+    B: HttpBody<Data = Bytes, Error = Broken> + Send + Unpin + 'static,
 {
     answer.map(|body| {
         if body.size_hint().upper().is_some_and(|bytes| bytes <= SHORT) {
@@ -78,17 +83,13 @@ where
     })
 }
 
-pub(super) fn unreachable(target: &Target, error: &(dyn std::error::Error + 'static)) -> Problem {
-    Code::IDE_UNREACHABLE.because(format!("Nothing answers at {}: {}", target.ide, causes(error)))
-}
-
-/// The innermost cause is what a person can act on.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
+pub(super) fn failed(target: &Target, failure: &Failure) -> Problem {
+    match failure {
+        Failure::Unreachable(error) => {
+            Code::IDE_UNREACHABLE.because(format!("Nothing answers at {}: {error}", target.ide))
+        }
+        Failure::Broke(broken) => Code::IDE_BROKE.because(format!("{} broke off: {broken}", target.ide)),
     }
-    innermost.to_string()
 }
 
 /// A body that is given only as long as its pass stands.
@@ -97,7 +98,7 @@ struct Standing<B> {
     over: BoxFuture<'static, ()>,
 }
 
-impl<B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin> HttpBody for Standing<B> {
+impl<B: HttpBody<Data = Bytes, Error = Broken> + Unpin> HttpBody for Standing<B> {
     type Data = Bytes;
     type Error = axum::Error;
 

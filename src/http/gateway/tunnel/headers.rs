@@ -5,7 +5,8 @@
 //! browser shows as close code 1006: so `Host` and `Origin` pass byte for byte, and what a client says about forwarding is
 //! replaced by what we know. Whatever opens the gateway stays on this side of it.
 use super::cookies;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header, uri::PathAndQuery};
+use crate::host::connection_pool::Asking;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::{IpAddr, SocketAddr};
 
 /// Meant for one hop (RFC 9110 §7.6.1), besides what `Connection` names. `Trailer` is not among them: it announces
@@ -27,6 +28,8 @@ const NEEDED: [HeaderName; 6] = [
     header::CONTENT_TYPE,
     header::TRANSFER_ENCODING,
 ];
+/// Of these the workspace gets what the gateway says, if anything.
+const SAID_ANEW: [HeaderName; 4] = [header::TE, header::AUTHORIZATION, header::COOKIE, header::TRANSFER_ENCODING];
 /// Spoken by a page for its whole origin; in path mode that origin is not the workspace's alone.
 const FOR_THE_ORIGIN: [HeaderName; 4] = [
     header::STRICT_TRANSPORT_SECURITY,
@@ -38,6 +41,8 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const WORKER_SCOPE: HeaderName = HeaderName::from_static("service-worker-allowed");
+/// What an answer says about places in the workspace.
+const OF_A_PLACE: [HeaderName; 4] = [header::LOCATION, header::CONTENT_LOCATION, header::SET_COOKIE, WORKER_SCOPE];
 
 /// What the tunnel knows of a request's way.
 #[derive(Clone, Copy, Debug)]
@@ -60,76 +65,83 @@ pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     (alone && asks && protocol.as_bytes().eq_ignore_ascii_case(b"websocket")).then(|| protocol.clone())
 }
 
-/// Makes the browser's headers fit for the workspace.
-pub fn for_workspace(headers: &mut HeaderMap, way: &Way, upgrade: Option<HeaderValue>) {
-    let trailers = items(headers, &header::TE).any(|item| item.eq_ignore_ascii_case(b"trailers"));
-    drop_one_hop(headers);
-    headers.remove(header::TE);
-    headers.remove(header::AUTHORIZATION);
-    cookies::hide_ours(headers);
-    drop_claims(headers);
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked")); // once, whatever was sent
+/// Writes the browser's headers as the workspace may have them.
+pub fn for_workspace(headers: &HeaderMap, way: &Way, upgrade: Option<&HeaderValue>, asking: &mut Asking) {
+    let named = named_by_connection(headers);
+    let passes = |name: &HeaderName| {
+        !(ONE_HOP.contains(name) || SAID_ANEW.contains(name) || named.contains(name) || is_claim(name))
+    };
+    for (name, value) in headers.iter().filter(|(name, _)| passes(name)) {
+        asking.field(name, value);
     }
-    if trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    if let Some(cookies) = cookies::theirs(headers) {
+        asking.field(&header::COOKIE, &cookies);
+    }
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        asking.field(&header::TRANSFER_ENCODING, &HeaderValue::from_static("chunked")); // once, whatever was sent
+    }
+    if items(headers, &header::TE).any(|item| item.eq_ignore_ascii_case(b"trailers")) {
+        asking.field(&header::TE, &HeaderValue::from_static("trailers"));
     }
     if let Some(protocol) = upgrade {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, protocol);
+        asking.field(&header::CONNECTION, &HeaderValue::from_static("upgrade"));
+        asking.field(&header::UPGRADE, protocol);
     }
-    let proto = HeaderValue::from_static(if way.https { "https" } else { "http" });
-    headers.insert(FORWARDED_PROTO, proto);
-    headers.insert(FORWARDED_HOST, way.host.clone());
+    asking.field(&FORWARDED_PROTO, &HeaderValue::from_static(if way.https { "https" } else { "http" }));
+    asking.field(&FORWARDED_HOST, way.host);
     if let Ok(sender) = HeaderValue::from_str(&way.sender.to_canonical().to_string()) {
-        headers.insert(FORWARDED_FOR, sender);
+        asking.field(&FORWARDED_FOR, &sender);
     }
 }
 
 /// Makes the workspace's headers fit for the browser.
 pub fn for_browser(headers: &mut HeaderMap, way: &Way, upgrade: Option<HeaderValue>) {
-    drop_one_hop(headers);
+    // Most answers have none of these: one look at each name, and not at the map for each rule.
+    let is_sorted_out =
+        |name: &HeaderName| ONE_HOP.contains(name) || (!way.prefix.is_empty() && FOR_THE_ORIGIN.contains(name));
+    let mut gone: Vec<HeaderName> = headers.keys().filter(|name| is_sorted_out(name)).cloned().collect();
+    if gone.contains(&header::CONNECTION) {
+        gone.extend(named_by_connection(headers));
+    }
+    gone.iter().for_each(|name| _ = headers.remove(name));
     if let Some(protocol) = upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, protocol);
     }
+    if headers.keys().any(|name| OF_A_PLACE.contains(name)) {
+        keep_in_place(headers, way);
+    }
+}
+
+/// Redirects, cookies and workers of the workspace lead and belong to where the browser has it.
+fn keep_in_place(headers: &mut HeaderMap, way: &Way) {
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
         if let Some(mapped) = headers.get(&name).and_then(|place| mapped(place, way)) {
             headers.insert(name, mapped);
         }
     }
     keep_cookies_in_place(headers, way.prefix);
-    if !way.prefix.is_empty() {
-        FOR_THE_ORIGIN.iter().for_each(|name| _ = headers.remove(name));
-        if headers.contains_key(WORKER_SCOPE)
-            && let Ok(scope) = HeaderValue::from_str(&format!("{}/", way.prefix))
-        {
-            headers.insert(WORKER_SCOPE, scope);
-        }
+    if !way.prefix.is_empty()
+        && headers.contains_key(WORKER_SCOPE)
+        && let Ok(scope) = HeaderValue::from_str(&format!("{}/", way.prefix))
+    {
+        headers.insert(WORKER_SCOPE, scope);
     }
 }
 
-fn drop_one_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> =
-            items(headers, &header::CONNECTION).filter_map(|item| HeaderName::from_bytes(item).ok()).collect();
-        let is_needed = |name: &HeaderName| NEEDED.contains(name) || name.as_str().starts_with("sec-");
-        named.iter().filter(|name| !is_needed(name)).for_each(|name| _ = headers.remove(name));
-    }
-    ONE_HOP.iter().for_each(|name| _ = headers.remove(name));
+/// What `Connection` says is meant for one hop, as far as it may.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let named = items(headers, &header::CONNECTION).filter_map(|item| HeaderName::from_bytes(item).ok());
+    named.filter(|name| !NEEDED.contains(name) && !name.as_str().starts_with("sec-")).collect()
 }
 
 /// What a client says about the way it came, or about the address it meant: ours is the only word on that.
-fn drop_claims(headers: &mut HeaderMap) {
-    let claims = |name: &&HeaderName| {
-        let name = name.as_str();
-        name == "forwarded"
-            || name.strip_prefix("x-").is_some_and(|name| {
-                ["forwarded", "original-", "rewrite-", "real-ip", "host"].iter().any(|claim| name.starts_with(claim))
-            })
-    };
-    let found: Vec<HeaderName> = headers.keys().filter(claims).cloned().collect();
-    found.iter().for_each(|name| _ = headers.remove(name));
+fn is_claim(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name == "forwarded"
+        || name.strip_prefix("x-").is_some_and(|name| {
+            ["forwarded", "original-", "rewrite-", "real-ip", "host"].iter().any(|claim| name.starts_with(claim))
+        })
 }
 
 fn items<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
@@ -162,11 +174,6 @@ fn keep_cookies_in_place(headers: &mut HeaderMap, prefix: &str) {
     for cookie in set.iter().filter_map(|cookie| cookies::kept_in_place(cookie, prefix)) {
         headers.append(header::SET_COOKIE, cookie);
     }
-}
-
-/// What is asked for on a connection to the workspace: path and query as they came, and no address.
-pub fn target(rest: &str) -> Option<Uri> {
-    Some(PathAndQuery::try_from(rest).ok()?.into())
 }
 
 #[cfg(test)]

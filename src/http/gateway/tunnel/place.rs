@@ -5,6 +5,7 @@
 //! sign, zero in front or percent-encoding.
 use crate::{http::hosts::host_of, model::ids::Vmid};
 use axum::http::{Uri, header::HeaderValue};
+use std::borrow::Cow;
 
 const MOUNT: &str = "/__ide/";
 /// First segment below a workspace that the gateway answers itself.
@@ -96,7 +97,7 @@ impl Place {
     /// `agent` is the agent's own, which answers on loopback to whoever is inside the container.
     pub fn check(&self, agent: u16) -> Result<(), Forbidden> {
         // `\` is a slash to some servers, and `%2e` a dot to all.
-        let decoded = percent_encoding::percent_decode_str(self.path()).collect::<Vec<u8>>();
+        let decoded: Cow<[u8]> = percent_encoding::percent_decode_str(self.path()).into();
         let mut steps = decoded.split(|b| matches!(b, b'/' | b'\\')).filter(|s| !s.is_empty() && *s != b".");
         if steps.clone().any(|step| step == b"..") {
             return Err(Forbidden::Climbing);

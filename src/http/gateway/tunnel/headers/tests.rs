@@ -1,5 +1,6 @@
 //! The header rules of the tunnel, as tables.
 use super::*;
+use axum::http::Method;
 
 static HOST: HeaderValue = HeaderValue::from_static("ide.test:8443");
 
@@ -25,13 +26,15 @@ fn lines(headers: &HeaderMap) -> Vec<String> {
 
 /// Without the three lines that each request gets.
 fn to_workspace(sent: &[&str]) -> Vec<String> {
-    let mut headers = list(sent);
-    let asked = upgrade(&headers);
-    for_workspace(&mut headers, &way("/__ide/7"), asked);
+    let headers = list(sent);
+    let mut asking = Asking::new(&Method::GET, "/").unwrap();
+    for_workspace(&headers, &way("/__ide/7"), upgrade(&headers).as_ref(), &mut asking);
+    let head = std::str::from_utf8(asking.lines()).unwrap();
+    let mut all: Vec<&str> = head.strip_prefix("GET / HTTP/1.1\r\n").unwrap().split_terminator("\r\n").collect();
+    all.sort_unstable();
     let ours = ["x-forwarded-for: 10.0.0.9", "x-forwarded-host: ide.test:8443", "x-forwarded-proto: https"];
-    let all = lines(&headers);
-    assert!(ours.iter().all(|line| all.iter().any(|l| l == line)), "{all:?}");
-    all.into_iter().filter(|line| !ours.contains(&line.as_str())).collect()
+    assert!(ours.iter().all(|line| all.contains(line)), "{all:?}");
+    all.into_iter().filter(|line| !ours.contains(line)).map(str::to_owned).collect()
 }
 
 #[test]
@@ -149,12 +152,4 @@ fn only_a_connection_that_asks_is_upgraded() {
         assert_eq!(upgrade(&list(&["connection: upgrade", &format!("upgrade: {other}")])), None, "{other}");
     }
     assert_eq!(upgrade(&list(&["connection: upgrade", "upgrade: websocket", "upgrade: h2c"])), None);
-}
-
-#[test]
-fn a_path_never_names_another_address() {
-    for rest in ["/", "/x?y", "//evil.example/x", "/@evil.example/", "/http://evil.example/", "/?u=http://evil"] {
-        let uri = target(rest).unwrap();
-        assert_eq!((uri.authority(), uri.to_string().as_str()), (None, rest));
-    }
 }

@@ -219,6 +219,46 @@ async fn a_kept_connection_that_the_workspace_closed_is_replaced() {
     }
 }
 
+/// Closed while the next request was on its way to it: nobody knows whether it was heard.
+#[tokio::test]
+async fn what_may_be_sent_twice_is_sent_again_when_a_kept_connection_ends_under_it() {
+    for (method, status_wanted, heads) in [("GET", 200, 3), ("POST", 502, 2)] {
+        let seen = Arc::new(AtomicU32::new(0));
+        let count = seen.clone();
+        let workspace = Workspace::doing(move |mut stream, _| {
+            let count = count.clone();
+            async move {
+                count.fetch_add(1, SeqCst);
+                _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                count.fetch_add(u32::from(!head(&mut stream).await.is_empty()), SeqCst);
+            }
+        })
+        .await;
+        let gateway = Fixture::before(workspace.addr).await;
+        assert_eq!(status(&gateway.fetch("/__ide/7/", "").await), 200);
+        let (host, cookie) = (gateway.host(), cookie(7));
+        let request = format!("{method} /__ide/7/ HTTP/1.1\r\n{host}{cookie}Connection: close\r\n\r\n");
+        assert_eq!(status(&gateway.raw(request).await), status_wanted, "{method}");
+        assert_eq!(seen.load(SeqCst), heads, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn who_answers_before_it_was_told_everything_is_heard() {
+    let workspace = Workspace::doing(|mut stream, _| async move {
+        let answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig";
+        stream.write_all(answer).await.unwrap();
+    })
+    .await;
+    let gateway = Fixture::before(workspace.addr).await;
+    let mut browser = gateway.connect().await;
+    let (host, cookie) = (gateway.host(), cookie(7));
+    let head = format!("PUT /__ide/7/ HTTP/1.1\r\n{host}{cookie}Content-Length: 100000000\r\n\r\n");
+    browser.write_all(head.as_bytes()).await.unwrap();
+    let reply = all(&mut browser).await;
+    assert!(status(&reply) == 413 && reply.ends_with("big"), "{reply}");
+}
+
 #[tokio::test]
 async fn an_unused_connection_is_closed_when_its_time_is_over() {
     for (idle, most) in [(MOMENT, 64), (Duration::from_secs(60), 0)] {

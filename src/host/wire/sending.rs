@@ -1,0 +1,131 @@
+//! A request on its way out: its head, then its body as it comes, framed anew.
+use super::{Asking, Broken};
+use bytes::{Buf, Bytes};
+use hyper::{
+    HeaderMap,
+    body::{Body, Incoming},
+};
+use std::{
+    io::{IoSlice, Write},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::{io::AsyncWrite, net::TcpStream};
+
+/// What is still to be sent of one request.
+#[derive(Default)]
+pub struct Sending {
+    /// Before `data`: the head, and what frames a chunk; sent up to `at`.
+    front: Vec<u8>,
+    at: usize,
+    data: Bytes,
+    body: Option<Incoming>,
+    is_chunked: bool,
+    /// A chunk was begun whose line end is still to come.
+    in_chunk: bool,
+    is_given_up: bool,
+}
+
+impl Sending {
+    pub fn of(asking: &Asking, body: Option<Incoming>) -> Sending {
+        let lines = asking.lines();
+        let mut front = Vec::with_capacity(lines.len() + 32);
+        front.extend_from_slice(lines);
+        front.extend_from_slice(b"\r\n");
+        let mut sending = Sending { front, body, is_chunked: asking.is_chunked(), ..Sending::default() };
+        if sending.body.is_none() {
+            sending.end(None);
+        }
+        sending
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.body.is_none() && !self.has_unsent() && !self.is_given_up
+    }
+
+    /// Nothing more will be sent, and the connection takes no other request.
+    pub fn give_up(&mut self) {
+        *self = Sending { is_given_up: true, ..Sending::default() };
+    }
+
+    /// Sends what can be; resolves when all was.
+    pub fn poll(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        loop {
+            let more = if self.data.is_empty() { self.poll_body(cx)? } else { Poll::Ready(()) };
+            if !self.has_unsent() {
+                return more.map(Ok);
+            }
+            let pieces = [IoSlice::new(&self.front[self.at..]), IoSlice::new(&self.data)];
+            let sent = if pieces[1].is_empty() {
+                Pin::new(&mut *stream).poll_write(cx, &pieces[0])
+            } else {
+                Pin::new(&mut *stream).poll_write_vectored(cx, &pieces)
+            };
+            self.advance(ready!(sent)?);
+        }
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.at < self.front.len() || !self.data.is_empty()
+    }
+
+    fn advance(&mut self, sent: usize) {
+        let of_front = sent.min(self.front.len() - self.at);
+        self.at += of_front;
+        self.data.advance(sent - of_front);
+        if self.at == self.front.len() {
+            self.front.clear();
+            self.at = 0;
+        }
+    }
+
+    /// Puts the next piece of the body behind what is to be sent; ready once there is none.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Broken> {
+        while let Some(body) = &mut self.body {
+            match Pin::new(body).poll_frame(cx) {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(None) => self.end(None),
+                Poll::Ready(Some(Err(error))) => return Err(Broken::Request(error)),
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => {}
+                    Ok(data) => {
+                        self.put(data);
+                        break;
+                    }
+                    Err(frame) => self.end(frame.into_trailers().ok()),
+                },
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    fn put(&mut self, data: Bytes) {
+        if self.is_chunked {
+            self.end_chunk();
+            self.in_chunk = true;
+            _ = write!(self.front, "{:x}\r\n", data.len()); // a Vec takes everything
+        }
+        self.data = data;
+    }
+
+    fn end(&mut self, trailers: Option<HeaderMap>) {
+        self.body = None;
+        if !self.is_chunked {
+            return;
+        }
+        self.end_chunk();
+        self.front.extend_from_slice(b"0\r\n");
+        for (name, value) in trailers.iter().flatten() {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                self.front.extend_from_slice(part);
+            }
+        }
+        self.front.extend_from_slice(b"\r\n");
+    }
+
+    fn end_chunk(&mut self) {
+        if std::mem::take(&mut self.in_chunk) {
+            self.front.extend_from_slice(b"\r\n");
+        }
+    }
+}
