@@ -36,6 +36,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+/// Most headers of a request if hyper is not told otherwise; told, it fills a list of that length for each request.
+const HYPERS_OWN: usize = 100;
 /// Connections past the limit that are still told why they are refused.
 const RESERVE: usize = 32;
 /// Time such a connection has in all.
@@ -136,9 +138,11 @@ impl<F: Face> Server<F> {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
-            .max_headers(limits.headers)
             .max_header_size(limits.header_bytes)
             .max_buf_size(limits.header_bytes.max(16 << 10));
+        if limits.headers != HYPERS_OWN {
+            http.max_headers(limits.headers);
+        }
         Server {
             face,
             http,
