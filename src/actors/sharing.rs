@@ -149,11 +149,10 @@ fn every_shard() -> Shards {
 
 impl Outlet for Sharing {
     fn publish(&self, vmid: Vmid, entry: &Entry, online: bool) {
-        let json = Bytes::copy_from_slice(&entry.json);
-        self.shared.statuses.publish(vmid, Cached::new(json.clone(), entry.last_seen));
+        self.shared.statuses.publish(vmid, Cached::new(entry.json.clone(), entry.last_seen));
         // Who is silent is left to expire there: an entry in Redis means that the agent is heard.
         if online && self.shared.redis.is_some() {
-            self.shared.queue().push(vmid, json);
+            self.shared.queue().push(vmid, entry.json.clone());
             self.shared.filled.notify_one();
         }
     }
@@ -352,15 +351,15 @@ impl Worker {
 
     fn take_over(&mut self, vmid: Vmid, json: Option<Vec<u8>>) {
         let known = self.followed.entry(vmid).or_default();
-        let changed = known.newest().is_none_or(|newest| json.as_ref() != Some(&newest.json));
-        let entry = json.and_then(Entry::of_cache);
+        let changed = known.newest().is_none_or(|newest| json.as_deref() != Some(&newest.json[..]));
+        let entry = json.and_then(|json| Entry::of_cache(json.into()));
         let shown = match entry {
             Some(entry) if changed => known.on_heard(entry).cloned(),
             Some(_) => None,
             None => known.on_silence(clock::wall_time(), "no gateway hears this agent"),
         };
         if let Some(entry) = shown {
-            self.shared.statuses.publish(vmid, Cached::new(entry.json.into(), entry.last_seen));
+            self.shared.statuses.publish(vmid, Cached::new(entry.json, entry.last_seen));
         }
     }
 }

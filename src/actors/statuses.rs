@@ -29,7 +29,7 @@ impl Cached {
     pub fn shown(&self) -> Bytes {
         match self.learnt.elapsed() {
             age if age < STALE_AFTER => self.json.clone(),
-            age => Entry::aged(&self.json, age).map_or_else(|| self.json.clone(), Bytes::from),
+            age => Entry::aged(&self.json, age).unwrap_or_else(|| self.json.clone()),
         }
     }
 }
@@ -55,8 +55,15 @@ impl Statuses {
     }
 
     pub fn publish(&self, vmid: Vmid, cached: Cached) {
+        let cached = Some(Arc::new(cached));
+        let all = self.by_vmid.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newest) = all.get(&vmid) {
+            newest.send_replace(cached);
+            return;
+        }
+        drop(all);
         let mut all = self.by_vmid.write().unwrap_or_else(PoisonError::into_inner);
-        all.entry(vmid).or_default().send_replace(Some(Arc::new(cached)));
+        all.entry(vmid).or_default().send_replace(cached);
     }
 
     /// The server left the registry; who watches sees it end.

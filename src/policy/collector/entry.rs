@@ -3,6 +3,8 @@ use crate::model::{
     ids::{InstanceId, Revision},
     time::WallTime,
 };
+use bytes::Bytes;
+use memchr::memmem;
 use serde::{
     Deserialize,
     de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor},
@@ -16,7 +18,8 @@ pub struct Entry {
     pub instance: InstanceId,
     pub revision: Revision,
     pub last_seen: WallTime,
-    pub json: Vec<u8>,
+    /// Shared by all who show it.
+    pub json: Bytes,
     /// The agent's own `timestamp`.
     made: i64,
     /// Where in `json` the agent's own fields begin.
@@ -81,11 +84,11 @@ impl Entry {
         json.extend_from_slice(error.map_or("null".to_owned(), quoted).as_bytes());
         let at = json.len();
         tail.iter().for_each(|part| json.extend_from_slice(part.as_bytes()));
-        Entry { instance, revision, last_seen: seen, json, made, tail: at }
+        Entry { instance, revision, last_seen: seen, json: json.into(), made, tail: at }
     }
 
     /// From Redis, where another gateway wrote it; `None` for what is no entry.
-    pub fn of_cache(json: Vec<u8>) -> Option<Entry> {
+    pub fn of_cache(json: Bytes) -> Option<Entry> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Seen {
@@ -93,8 +96,7 @@ impl Entry {
         }
         let Head { instance_id: instance, revision, timestamp: made } = serde_json::from_slice(&json).ok()?;
         let seen: Seen = serde_json::from_slice(&json).ok()?;
-        let marker = b",\"agentError\":";
-        let tail = json.windows(marker.len()).position(|w| w == marker)?;
+        let tail = memmem::find(&json, b",\"agentError\":")?;
         Some(Entry { instance, revision, last_seen: WallTime(seen.last_seen), json, made, tail })
     }
 
@@ -106,8 +108,8 @@ impl Entry {
     }
 
     /// What an entry that says "there" is to be shown as when nobody has renewed it for `age`.
-    pub fn aged(json: &[u8], age: Duration) -> Option<Vec<u8>> {
-        let entry = json.starts_with(b"{\"hostOnline\":true").then(|| Entry::of_cache(json.to_vec()))??;
+    pub fn aged(json: &Bytes, age: Duration) -> Option<Bytes> {
+        let entry = json.starts_with(b"{\"hostOnline\":true").then(|| Entry::of_cache(json.clone()))??;
         Some(entry.offline(&format!("nothing was heard for {} s", age.as_secs())).json)
     }
 }

@@ -1,5 +1,6 @@
 //! The fold by table: what replaces what, and what is shown when nobody answers.
 use super::*;
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 fn at(seconds: i64) -> WallTime {
@@ -51,7 +52,7 @@ fn what_is_no_status_is_refused_with_a_reason() {
         "{\"\\u0061\":1}",
     ] {
         assert!(Entry::of_status(bad.as_bytes(), None, at(1)).unwrap_err().contains("cannot be read"), "{bad}");
-        assert_eq!(Entry::of_cache(bad.as_bytes().to_vec()), None, "{bad}");
+        assert_eq!(Entry::of_cache(Bytes::from(bad)), None, "{bad}");
     }
 }
 
