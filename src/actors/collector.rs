@@ -18,9 +18,12 @@ use crate::{
     policy::collector::{Entry, How, Known, Readiness, Silence},
 };
 use bytes::Bytes;
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 use std::{sync::Arc, time::Duration};
-use tokio::task::JoinSet;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
 
 /// Where entries go. Never blocks.
 pub trait Outlet: Send + Sync + 'static {
@@ -53,8 +56,8 @@ pub async fn spawn(
 
 pub enum Message {
     Ask(How),
-    /// Answered once it was taken: a listener waits for that.
-    Heard(Entry, RpcReplyPort<()>),
+    /// The permit is given back once it was taken: a listener has one of them in flight.
+    Heard(Entry, OwnedSemaphorePermit),
     Polled,
     Ended(Silence),
 }
@@ -78,7 +81,7 @@ impl Actor for Collector {
     async fn pre_start(&self, me: ActorRef<Message>, _: ()) -> Result<State, ActorProcessingErr> {
         me.send_after(self.assignment.after, || Message::Ask(How::Stream));
         let mut state = State::default();
-        if let Some(entry) = self.assignment.before.as_ref().and_then(|json| Entry::of_cache(json.to_vec())) {
+        if let Some(entry) = self.assignment.before.as_ref().and_then(|json| Entry::of_cache(json.clone())) {
             state.known.on_heard(entry);
         }
         Ok(state)
@@ -92,7 +95,7 @@ impl Actor for Collector {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Ask(how) => self.ask(&me, state, how),
-            Message::Heard(entry, taken) => self.on_heard(state, entry, taken),
+            Message::Heard(entry, _in_flight) => self.on_heard(state, entry),
             Message::Polled => {
                 let (how, after) = state.known.on_polled();
                 ask_after(&me, how, after);
@@ -109,9 +112,10 @@ impl Collector {
         while state.listening.try_join_next().is_some() {}
         let (me, agent) = (me.clone(), self.assignment.agent.clone());
         state.listening.spawn(async move {
+            let ear = Ear { collector: &me, agent: &agent, in_flight: Arc::new(Semaphore::new(1)) };
             let last = match how {
-                How::Stream => Message::Ended(listen(&me, &agent).await),
-                How::Poll => match poll(&me, &agent).await {
+                How::Stream => Message::Ended(listen(&ear).await),
+                How::Poll => match poll(&ear).await {
                     Ok(()) => Message::Polled,
                     Err(silence) => Message::Ended(silence),
                 },
@@ -120,11 +124,10 @@ impl Collector {
         });
     }
 
-    fn on_heard(&self, state: &mut State, entry: Entry, taken: RpcReplyPort<()>) {
+    fn on_heard(&self, state: &mut State, entry: Entry) {
         if let Some(newest) = state.known.on_heard(entry) {
             self.outlet.publish(self.assignment.vmid, newest, true);
         }
-        _ = taken.send(()); // a listener that is gone does not wait
     }
 
     fn on_ended(&self, me: &ActorRef<Message>, state: &mut State, silence: &Silence) {
@@ -143,14 +146,31 @@ fn ask_after(me: &ActorRef<Message>, how: How, after: Duration) {
     me.send_after(after, move || Message::Ask(how));
 }
 
-async fn listen(me: &ActorRef<Message>, agent: &Agent) -> Silence {
-    let mut feed = match Feed::open(agent).await {
+/// How a listening task tells what it heard: one entry at a time, so that an agent that says more is not read.
+struct Ear<'a> {
+    collector: &'a ActorRef<Message>,
+    agent: &'a Agent,
+    in_flight: Arc<Semaphore>,
+}
+
+impl Ear<'_> {
+    async fn hear(&self, status: &[u8], ready: Option<&Readiness>) -> Result<(), Silence> {
+        let unusable = |why| Silence::Failed(format!("the agent at {}: {why}", self.agent.address));
+        let entry = Entry::of_status(status, ready, clock::wall_time()).map_err(unusable)?;
+        let gone = |_| Silence::Failed("the collector is gone".into());
+        let permit = self.in_flight.clone().acquire_owned().await.map_err(|_| gone(()))?;
+        self.collector.cast(Message::Heard(entry, permit)).map_err(|_| gone(()))
+    }
+}
+
+async fn listen(ear: &Ear<'_>) -> Silence {
+    let mut feed = match Feed::open(ear.agent).await {
         Ok(feed) => feed,
         Err(silence) => return told(silence),
     };
     loop {
         let heard = match feed.next().await {
-            Ok(status) => hear(me, agent, &status, None).await,
+            Ok(status) => ear.hear(&status, None).await,
             Err(silence) => Err(told(silence)),
         };
         if let Err(silence) = heard {
@@ -159,23 +179,14 @@ async fn listen(me: &ActorRef<Message>, agent: &Agent) -> Silence {
     }
 }
 
-async fn poll(me: &ActorRef<Message>, agent: &Agent) -> Result<(), Silence> {
-    let polled = agent_feed::poll(agent).await.map_err(told)?;
+async fn poll(ear: &Ear<'_>) -> Result<(), Silence> {
+    let polled = agent_feed::poll(ear.agent).await.map_err(told)?;
     let ready = match polled.ready {
         Ready::Yes => Some(Readiness::Ready),
         Ready::No(why) => Some(Readiness::NotReady(why)),
         Ready::Unknown => None,
     };
-    hear(me, agent, &polled.status, ready.as_ref()).await
-}
-
-async fn hear(me: &ActorRef<Message>, agent: &Agent, status: &[u8], ready: Option<&Readiness>) -> Result<(), Silence> {
-    let unusable = |why| Silence::Failed(format!("the agent at {}: {why}", agent.address));
-    let entry = Entry::of_status(status, ready, clock::wall_time()).map_err(unusable)?;
-    match me.call(|taken| Message::Heard(entry, taken), None).await {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Silence::Failed("the collector is gone".into())),
-    }
+    ear.hear(&polled.status, ready.as_ref()).await
 }
 
 fn told(silence: agent_feed::Silence) -> Silence {
