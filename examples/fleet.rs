@@ -129,7 +129,7 @@ async fn measure(
     let statuses = Statuses::default();
     let redis = redis.map(Secret);
     let sharing = Sharing::new(redis.clone(), statuses.clone(), watched.clone());
-    let collectors = Collectors::new(watched, sharing.shards(), statuses.clone(), Arc::new(sharing.clone()));
+    let collectors = Collectors::new(watched, sharing.shards(), statuses.clone(), Arc::new(sharing.clone()))?;
     let empty = resident()?;
     let root = Root::spawn(vec![sharing.child(), collectors.child()], actor_rule()).await?;
     let began = Instant::now();

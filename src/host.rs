@@ -4,6 +4,7 @@ pub mod agent_feed;
 pub mod artifact_store;
 pub mod artifacts;
 pub mod backup;
+pub mod batching;
 pub mod beneath;
 pub mod canary;
 pub mod cgroup;

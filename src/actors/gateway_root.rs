@@ -16,16 +16,17 @@ use super::{
     statuses::Statuses,
 };
 use crate::{
-    host::agent_feed::Agent,
+    host::{agent_feed::Agent, batching::Batching},
     model::{
         gateway::{Server, Servers},
         ids::Vmid,
     },
     policy::collector::share,
 };
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr, SupervisionEvent};
 use std::{
     collections::{BTreeSet, HashMap},
+    io,
     sync::Arc,
     time::Duration,
 };
@@ -35,6 +36,9 @@ use tokio::{sync::watch, task::JoinSet};
 const REBORN_AFTER: Duration = Duration::from_secs(1);
 /// New collectors begin within this time, evenly spread.
 const SPREAD: Duration = Duration::from_secs(5);
+
+/// What agents say is looked at after so long at most, all of it together.
+const BATCH: Duration = Duration::from_millis(20);
 
 /// Shards whose agents are this gateway's.
 pub type Shards = Arc<BTreeSet<u16>>;
@@ -47,16 +51,20 @@ pub struct Collectors {
     shards: watch::Receiver<Shards>,
     statuses: Statuses,
     outlet: Arc<dyn Outlet>,
+    /// Where collectors live.
+    batching: Arc<Batching>,
 }
 
 impl Collectors {
+    /// Fails when there can be no thread for the collectors.
     pub fn new(
         servers: watch::Receiver<Arc<Servers>>,
         shards: watch::Receiver<Shards>,
         statuses: Statuses,
         outlet: Arc<dyn Outlet>,
-    ) -> Collectors {
-        Collectors { slot: Slot::default(), servers, shards, statuses, outlet }
+    ) -> io::Result<Collectors> {
+        let batching = Arc::new(Batching::start("collectors", BATCH)?);
+        Ok(Collectors { slot: Slot::default(), servers, shards, statuses, outlet, batching })
     }
 
     /// How the root brings the actor to life, again and again.
@@ -153,13 +161,8 @@ impl Supervisor {
         });
         let missing: Vec<(Vmid, Agent)> =
             wanted.into_iter().filter(|(vmid, _)| !state.running.contains_key(vmid)).collect();
-        let step = SPREAD / u32::try_from(missing.len().max(16)).unwrap_or(u32::MAX);
-        for (place, (vmid, agent)) in missing.into_iter().enumerate() {
-            let before = self.handle.statuses.read(vmid).map(|cached| cached.json.clone());
-            let assignment = Assignment { vmid, agent: agent.clone(), before, after: step * place as u32 };
-            let collector = collector::spawn(assignment, self.handle.outlet.clone(), me.get_cell()).await?;
-            state.running.insert(vmid, Running { agent, cell: collector.get_cell() });
-        }
+        let spawned = self.handle.batching.handle().spawn(spread_out(self.handle.clone(), missing, me.get_cell()));
+        state.running.extend(spawned.await??);
         Ok(())
     }
 
@@ -169,6 +172,23 @@ impl Supervisor {
         }
         state.known = servers.by_vmid.keys().copied().collect();
     }
+}
+
+/// Begins to listen to all of them, one after the other.
+async fn spread_out(
+    handle: Collectors,
+    missing: Vec<(Vmid, Agent)>,
+    parent: ActorCell,
+) -> Result<Vec<(Vmid, Running)>, SpawnErr> {
+    let step = SPREAD / u32::try_from(missing.len().max(16)).unwrap_or(u32::MAX);
+    let mut running = Vec::with_capacity(missing.len());
+    for (place, (vmid, agent)) in missing.into_iter().enumerate() {
+        let before = handle.statuses.read(vmid).map(|cached| cached.json.clone());
+        let assignment = Assignment { vmid, agent: agent.clone(), before, after: step * place as u32 };
+        let collector = collector::spawn(assignment, handle.outlet.clone(), parent.clone()).await?;
+        running.push((vmid, Running { agent, cell: collector.get_cell() }));
+    }
+    Ok(running)
 }
 
 fn agent(server: &Server) -> Agent {

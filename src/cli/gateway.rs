@@ -207,8 +207,9 @@ fn children(
     sharing: &Sharing,
     settings: &GatewaySettings,
 ) -> Result<Vec<Child>, Failure> {
-    let collectors =
-        Collectors::new(directory.watch_servers(), sharing.shards(), statuses.clone(), Arc::new(sharing.clone()));
+    let (servers, shards) = (directory.watch_servers(), sharing.shards());
+    let collectors = Collectors::new(servers, shards, statuses.clone(), Arc::new(sharing.clone()))
+        .map_err(cannot("start a thread that listens to agents"))?;
     let mut children = vec![directory.child(), sharing.child(), collectors.child()];
     let velocity = &settings.velocity;
     if let (Some(url), Some(file)) = (&velocity.url, &velocity.secret_file) {

@@ -157,7 +157,8 @@ impl Gateway {
         let (servers, watched) = watch::channel(agents.servers());
         let statuses = Statuses::default();
         let sharing = Sharing::new(redis.map(Redis::url), statuses.clone(), watched.clone());
-        let collectors = Collectors::new(watched, sharing.shards(), statuses.clone(), Arc::new(sharing.clone()));
+        let collectors =
+            Collectors::new(watched, sharing.shards(), statuses.clone(), Arc::new(sharing.clone())).unwrap();
         let root = Root::spawn(vec![sharing.child(), collectors.child()], actor_rule()).await.unwrap();
         Gateway { root, statuses, sharing, _servers: servers }
     }
