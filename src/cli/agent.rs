@@ -28,7 +28,7 @@ use crate::{
         updater::Updater,
     },
     config::{self, Origins, Sources},
-    host::{keeper_client::KeeperClient, process, resident, store::StoreError},
+    host::{keeper_client::KeeperClient, process, resident::Mapped, store::StoreError},
     http::{
         agent::{Agent, Build},
         hosts::Hosts,
@@ -53,7 +53,7 @@ use dev::{
 };
 use gauges::MachineGauges;
 use installing::MachineWorkshop;
-use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
     runtime,
@@ -219,12 +219,17 @@ async fn live(settings: Arc<Settings>, life: Life) -> Result<Option<Handover>, F
 
 /// What only the start, or an operation since, needed is let go of.
 async fn travel_light() {
+    let Err(why) = let_go_now_and_then().await;
+    tracing::debug!(%why, "code that is not needed stays mapped");
+}
+
+async fn let_go_now_and_then() -> io::Result<Infallible> {
     let mut now_and_then = interval_at(Instant::now() + SETTLED, TRIM_EVERY);
+    now_and_then.tick().await;
+    let mapped = Mapped::find()?;
     loop {
+        mapped.let_go()?;
         now_and_then.tick().await;
-        if let Err(why) = resident::let_go() {
-            tracing::debug!(%why, "code that is not needed stays mapped");
-        }
     }
 }
 
