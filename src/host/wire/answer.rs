@@ -50,7 +50,8 @@ pub fn parse(bytes: &Bytes, to_head: bool) -> Result<Head, Broken> {
     }
     let has_body = !(to_head || status.is_informational() || matches!(status.as_u16(), 204 | 304));
     let framing = if has_body { framing_of(&fields)? } else { Framing::NOTHING };
-    let is_kept = parsed.version == Some(1) && !framing.ends_with_the_connection() && !says_close(&fields);
+    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+    let is_kept = parsed.version == Some(1) && !(switches || framing.ends_with_the_connection() || says_close(&fields));
     let mut response = Response::new(());
     (*response.status_mut(), *response.headers_mut()) = (status, fields);
     Ok(Head { response, framing, is_kept })

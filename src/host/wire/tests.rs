@@ -81,6 +81,7 @@ async fn answers_that_end_by_themselves() {
         ("HTTP/1.1 200 \r\nContent-Length: 2\r\nConnection: x, Close\r\n\r\nok", whole(200, "ok", false)),
         ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", whole(200, "ok", false)),
         ("HTTP/1.1 204 No Content\r\n\r\n", whole(204, "", true)),
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", whole(101, "", false)),
         ("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", whole(304, "", true)),
         (
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
