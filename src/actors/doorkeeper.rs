@@ -248,10 +248,10 @@ impl Doorkeeper {
     }
 }
 
-/// How long nothing changes by time alone.
+/// How long nothing changes by time alone. An end that is past changes nothing any more.
 fn next_look(end: Option<WallTime>, now: WallTime) -> Duration {
-    let left = end.map_or(i64::MAX, |end| end.0.saturating_sub(now.0));
-    Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(LOOK_AGAIN)
+    let left = end.and_then(|end| u64::try_from(end.0.saturating_sub(now.0)).ok()).filter(|left| *left > 0);
+    left.map_or(LOOK_AGAIN, |left| Duration::from_millis(left).min(LOOK_AGAIN))
 }
 
 fn hash(secret: &str) -> [u8; 32] {
@@ -260,4 +260,23 @@ fn hash(secret: &str) -> [u8; 32] {
 
 fn later(now: WallTime, by: Duration) -> WallTime {
     WallTime(now.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_looks_when_time_is_over_and_never_without_a_pause() {
+        let now = WallTime(1_000_000);
+        for (end, wanted) in [
+            (None, LOOK_AGAIN),
+            (Some(later(now, Duration::from_millis(1))), Duration::from_millis(1)),
+            (Some(later(now, LOOK_AGAIN * 2)), LOOK_AGAIN),
+            (Some(now), LOOK_AGAIN),
+            (Some(WallTime(0)), LOOK_AGAIN),
+        ] {
+            assert_eq!(next_look(end, now), wanted, "{end:?}");
+        }
+    }
 }
