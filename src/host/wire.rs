@@ -13,7 +13,7 @@ pub use asking::Asking;
 use bytes::{Bytes, BytesMut};
 use framing::{Framing, Piece};
 use hyper::{
-    Response,
+    Response, StatusCode,
     body::{Frame, Incoming, SizeHint},
 };
 use sending::Sending;
@@ -78,17 +78,13 @@ pub struct Wire {
 }
 
 impl Wire {
-    pub fn over(stream: TcpStream) -> Wire {
-        let (inbox, sending) = (BytesMut::new(), Sending::default());
-        Wire { stream, inbox, searched: 0, room: ROOM, sending, framing: Framing::NOTHING, is_kept: true }
-    }
-
     /// Connects, within this time.
     pub async fn open(to: SocketAddr, within: Duration) -> io::Result<Wire> {
         let connected = timeout(within, TcpStream::connect(to)).await;
         let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         stream.set_nodelay(true)?;
-        Ok(Wire::over(stream))
+        let (inbox, sending) = (BytesMut::new(), Sending::default());
+        Ok(Wire { stream, inbox, searched: 0, room: ROOM, sending, framing: Framing::NOTHING, is_kept: true })
     }
 
     /// Can it take a request? False when the server has closed it, or has said something unasked.
@@ -137,7 +133,8 @@ impl Wire {
         loop {
             if let Some(bytes) = answer::split_head(&mut self.inbox, &mut self.searched)? {
                 let head = answer::parse(&bytes, to_head)?;
-                if head.response.status().is_informational() && head.response.status() != 101 {
+                let status = head.response.status();
+                if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
                     continue;
                 }
                 (self.framing, self.is_kept) = (head.framing, head.is_kept);

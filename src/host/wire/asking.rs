@@ -30,9 +30,7 @@ impl Asking {
 
     pub fn field(&mut self, name: &HeaderName, value: &HeaderValue) {
         self.is_chunked |= name == header::TRANSFER_ENCODING;
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            self.bytes.extend_from_slice(part);
-        }
+        write_field(&mut self.bytes, name, value);
     }
 
     /// The lines so far, without the empty one that ends them.
@@ -53,5 +51,12 @@ impl Asking {
     /// Its body goes in chunks.
     pub(super) fn is_chunked(&self) -> bool {
         self.is_chunked
+    }
+}
+
+/// A line of a head, or of trailers.
+pub(super) fn write_field(lines: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        lines.extend_from_slice(part);
     }
 }

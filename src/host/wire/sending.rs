@@ -1,5 +1,8 @@
 //! A request on its way out: its head, then its body as it comes, framed anew.
-use super::{Asking, Broken};
+use super::{
+    Broken,
+    asking::{Asking, write_field},
+};
 use bytes::{Buf, Bytes};
 use hyper::{
     HeaderMap,
@@ -116,9 +119,7 @@ impl Sending {
         self.end_chunk();
         self.front.extend_from_slice(b"0\r\n");
         for (name, value) in trailers.iter().flatten() {
-            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                self.front.extend_from_slice(part);
-            }
+            write_field(&mut self.front, name, value);
         }
         self.front.extend_from_slice(b"\r\n");
     }

@@ -5,7 +5,7 @@ use super::{
     headers::{self, Way},
 };
 use crate::{
-    host::connection_pool::{Asking, Broken, Failure, Pool},
+    host::connection_pool::{Answer, Answered, Asking, Failure, Pool},
     http::problem::{Code, Problem},
     model::gateway::settings,
 };
@@ -71,10 +71,7 @@ pub(super) fn asking(
 }
 
 /// A long answer ends with the pass it was given to.
-pub(super) fn finish<B>(answer: axum::http::Response<B>, admitted: &Admitted) -> Response
-where
-    B: HttpBody<Data = Bytes, Error = Broken> + Send + Unpin + 'static,
-{
+pub(super) fn finish(answer: Answered, admitted: &Admitted) -> Response {
     answer.map(|body| {
         if body.size_hint().upper().is_some_and(|bytes| bytes <= SHORT) {
             return Body::new(body);
@@ -93,12 +90,12 @@ pub(super) fn failed(target: &Target, failure: &Failure) -> Problem {
 }
 
 /// A body that is given only as long as its pass stands.
-struct Standing<B> {
-    body: B,
+struct Standing {
+    body: Answer,
     over: BoxFuture<'static, ()>,
 }
 
-impl<B: HttpBody<Data = Bytes, Error = Broken> + Unpin> HttpBody for Standing<B> {
+impl HttpBody for Standing {
     type Data = Bytes;
     type Error = axum::Error;
 
