@@ -50,4 +50,4 @@ pub mod trial;
 pub mod upstream;
 pub mod usage;
 pub mod velocity;
-mod wire;
+pub mod wire;

@@ -2,7 +2,7 @@
 //!
 //! The task that serves a browser's request also reads and writes the connection it uses ([`Wire`]): nothing is handed
 //! over, and who stops reading stops the workspace's sending.
-use super::wire::Wire;
+use super::wire::{Pipe, Wire};
 use bytes::{Bytes, BytesMut};
 use hyper::{
     Response,
@@ -178,6 +178,17 @@ impl Answer {
     /// The bare connection after a switch of protocols, and what was already received on it.
     pub fn into_connection(self) -> Option<(TcpStream, BytesMut)> {
         self.line.map(|line| line.wire.into_parts())
+    }
+
+    /// Moves more of it into `pipe`. `None`: it cannot be moved so, or not yet; then it is read as any body.
+    pub fn poll_splice(&mut self, pipe: &mut Pipe, cx: &mut Context<'_>) -> Poll<Option<Result<(), Broken>>> {
+        if self.received.is_some() || self.broken.is_some() {
+            return Poll::Ready(None);
+        }
+        let Some(mut line) = self.line.take() else { return Poll::Ready(None) };
+        let moved = line.wire.poll_splice(pipe, cx);
+        self.line = self.pool.keep_if_over(line);
+        moved
     }
 }
 

@@ -6,9 +6,14 @@
 mod answer;
 mod asking;
 mod framing;
+mod inbox;
 mod sending;
+mod splice;
 
-pub use asking::Asking;
+pub use asking::{Asking, write_field};
+pub use inbox::Inbox;
+pub use sending::{Sending, Unsent};
+pub use splice::Pipe;
 
 use bytes::{Bytes, BytesMut};
 use framing::{Framing, Piece};
@@ -16,28 +21,14 @@ use hyper::{
     Response, StatusCode,
     body::{Frame, Incoming, SizeHint},
 };
-use sending::Sending;
 use std::{
-    cell::Cell,
     future::poll_fn,
     io,
     net::SocketAddr,
-    pin::pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
-
-/// First room for what is read; a body that fills it gets twice as much, up to [`MOST_ROOM`].
-const ROOM: usize = 8 << 10;
-/// With less than this left, room is made.
-const LEAST_ROOM: usize = 2 << 10;
-const MOST_ROOM: usize = 256 << 10;
-
-thread_local! {
-    /// The buffer of the connection that was the last one to wait, for the next one that receives.
-    static SPARE: Cell<BytesMut> = Cell::default();
-}
+use tokio::{net::TcpStream, time::timeout};
 
 /// Why an exchange came to no good end.
 #[derive(Debug, thiserror::Error)]
@@ -65,12 +56,8 @@ pub enum Broken {
 /// One connection. Dropped, it is closed.
 pub struct Wire {
     stream: TcpStream,
-    /// Received, and not yet given on.
-    inbox: BytesMut,
-    /// So much of it holds no end of a head.
-    searched: usize,
-    room: usize,
-    sending: Sending,
+    inbox: Inbox,
+    sending: Sending<Incoming>,
     /// What is still to come of the present answer.
     framing: Framing,
     /// Does the server keep the connection after the present answer?
@@ -83,8 +70,8 @@ impl Wire {
         let connected = timeout(within, TcpStream::connect(to)).await;
         let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         stream.set_nodelay(true)?;
-        let (inbox, sending) = (BytesMut::new(), Sending::default());
-        Ok(Wire { stream, inbox, searched: 0, room: ROOM, sending, framing: Framing::NOTHING, is_kept: true })
+        let (inbox, sending) = (Inbox::default(), Sending::default());
+        Ok(Wire { stream, inbox, sending, framing: Framing::NOTHING, is_kept: true })
     }
 
     /// Can it take a request? False when the server has closed it, or has said something unasked.
@@ -108,16 +95,16 @@ impl Wire {
         if !self.is_whole() {
             return Err(Broken::Unasked);
         }
-        self.sending = Sending::of(asking, body);
+        self.sending = Sending::new(asking.head(), body, asking.is_chunked());
         let mut failed = None;
         poll_fn(|cx| {
             match self.sending.poll(&mut self.stream, cx) {
                 // A server may answer and close before it was told everything: what it said counts.
-                Poll::Ready(Err(Broken::Connection(error))) => {
+                Poll::Ready(Err(Unsent::Connection(error))) => {
                     self.sending.give_up();
                     failed = Some(error);
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Err(Unsent::Body(error))) => return Poll::Ready(Err(Broken::Request(error))),
                 _ => {}
             }
             let head = ready!(self.poll_head(asking.is_head(), cx));
@@ -131,7 +118,7 @@ impl Wire {
 
     fn poll_head(&mut self, to_head: bool, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Broken>> {
         loop {
-            if let Some(bytes) = answer::split_head(&mut self.inbox, &mut self.searched)? {
+            if let Some(bytes) = self.inbox.split_head(answer::MOST_HEAD).map_err(|_| Broken::HeadTooLong)? {
                 let head = answer::parse(&bytes, to_head)?;
                 let status = head.response.status();
                 if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
@@ -152,7 +139,7 @@ impl Wire {
             self.sending.give_up(); // the answer is under way, and says how it ends
         }
         loop {
-            match self.framing.take(&mut self.inbox) {
+            match self.framing.take(&mut self.inbox.bytes) {
                 Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Ok(Piece::Trailers(fields)) => return Poll::Ready(Some(Ok(Frame::trailers(fields)))),
                 Ok(Piece::Over) => return Poll::Ready(None),
@@ -170,7 +157,7 @@ impl Wire {
 
     /// All of a body that was received with its head.
     pub fn received(&mut self) -> Option<Bytes> {
-        self.framing.rest(&mut self.inbox)
+        self.framing.rest(&mut self.inbox.bytes)
     }
 
     /// The present answer's whole body; `None` if it has more than `most` bytes.
@@ -193,36 +180,29 @@ impl Wire {
 
     /// The bare connection, and what was already received on it.
     pub fn into_parts(self) -> (TcpStream, BytesMut) {
-        (self.stream, self.inbox)
+        (self.stream, self.inbox.bytes)
     }
 
-    /// Bytes received; 0 at the end. Who waits holds no empty buffer.
+    /// Bytes received; 0 at the end.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let readable = self.stream.poll_read_ready(cx)?;
-        if readable.is_pending() {
-            if self.inbox.is_empty() && self.inbox.capacity() > 0 {
-                SPARE.set(std::mem::take(&mut self.inbox));
-            }
-            return Poll::Pending;
-        }
-        let room = self.make_room();
-        let received = ready!(pin!(self.stream.read_buf(&mut self.inbox)).poll(cx))?;
-        if received == room {
-            self.room = (self.room * 2).min(MOST_ROOM);
-        }
-        Poll::Ready(Ok(received))
+        self.inbox.poll_receive(&mut self.stream, |most| self.framing.wanted(most), cx)
     }
 
-    /// How many bytes can be received at once.
-    fn make_room(&mut self) -> usize {
-        if self.inbox.capacity() == 0 {
-            self.inbox = SPARE.take();
+    /// Moves more of the present body into `pipe`, past our memory. `None`: it is not of a kind that can be, or all of
+    /// it is here already.
+    pub fn poll_splice(&mut self, pipe: &mut Pipe, cx: &mut Context<'_>) -> Poll<Option<Result<(), Broken>>> {
+        if !self.inbox.is_empty() || self.sending.poll(&mut self.stream, cx).is_pending() {
+            return Poll::Ready(None);
         }
-        let wanted = self.framing.wanted(self.room);
-        if self.inbox.capacity() - self.inbox.len() < wanted.min(LEAST_ROOM) || wanted > ROOM {
-            self.inbox.reserve(wanted);
+        let Some(left) = self.framing.plain_length() else { return Poll::Ready(None) };
+        match ready!(pipe.poll_fill(&self.stream, left, cx)) {
+            Ok(0) => Poll::Ready(Some(Err(Broken::Cut))),
+            Ok(moved) => {
+                self.framing = Framing::of_length(left - moved as u64);
+                Poll::Ready(Some(Ok(())))
+            }
+            Err(error) => Poll::Ready(Some(Err(error.into()))),
         }
-        self.inbox.capacity() - self.inbox.len()
     }
 }
 

@@ -1,39 +1,21 @@
 //! The head of an answer, read strictly: what two readers could divide in two ways is no answer.
 use super::{Broken, framing::Framing};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::{
     HeaderMap, Response, StatusCode,
     header::{self, HeaderName, HeaderValue},
 };
-use memchr::memmem;
 use std::mem::MaybeUninit;
 
 /// Longest head of an answer, and most fields in it.
 pub const MOST_HEAD: usize = 256 << 10;
 const MOST_FIELDS: usize = 128;
-const END: &[u8] = b"\r\n\r\n";
 
 /// A parsed head, and what comes after it.
 pub struct Head {
     pub response: Response<()>,
     pub framing: Framing,
     pub is_kept: bool,
-}
-
-/// Takes a whole head out of what was received. `searched`: how much of it needs no second look.
-pub fn split_head(inbox: &mut BytesMut, searched: &mut usize) -> Result<Option<Bytes>, Broken> {
-    let from = searched.saturating_sub(END.len() - 1);
-    match memmem::find(&inbox[from..], END) {
-        Some(at) => {
-            *searched = 0;
-            Ok(Some(inbox.split_to(from + at + END.len()).freeze()))
-        }
-        None if inbox.len() > MOST_HEAD => Err(Broken::HeadTooLong),
-        None => {
-            *searched = inbox.len();
-            Ok(None)
-        }
-    }
 }
 
 /// `to_head`: the request was a HEAD, so no body follows whatever the fields say.

@@ -38,6 +38,14 @@ impl Asking {
         &self.bytes
     }
 
+    /// The whole head, with room for what frames a body.
+    pub(super) fn head(&self) -> Vec<u8> {
+        let mut head = Vec::with_capacity(self.bytes.len() + 32);
+        head.extend_from_slice(&self.bytes);
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+
     /// Sent twice, it does no more than once (RFC 9110 §9.2.1).
     pub fn is_safe(&self) -> bool {
         self.is_safe
@@ -55,7 +63,7 @@ impl Asking {
 }
 
 /// A line of a head, or of trailers.
-pub(super) fn write_field(lines: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+pub fn write_field(lines: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
         lines.extend_from_slice(part);
     }

@@ -66,6 +66,14 @@ impl Framing {
         }
     }
 
+    /// How much is to come, where nothing but the body itself is.
+    pub fn plain_length(self) -> Option<u64> {
+        match self.0 {
+            To::Length(left) if left > 0 => Some(left),
+            _ => None,
+        }
+    }
+
     pub fn size_hint(self) -> SizeHint {
         match self.0 {
             To::Length(left) => SizeHint::with_exact(left),

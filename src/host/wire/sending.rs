@@ -1,41 +1,46 @@
-//! A request on its way out: its head, then its body as it comes, framed anew.
-use super::{
-    Broken,
-    asking::{Asking, write_field},
-};
+//! A message on its way out: its head, then its body as it comes, framed anew.
+use super::asking::write_field;
 use bytes::{Buf, Bytes};
-use hyper::{
-    HeaderMap,
-    body::{Body, Incoming},
-};
+use hyper::{HeaderMap, body::Body};
 use std::{
-    io::{IoSlice, Write},
+    io::{self, IoSlice, Write},
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::{io::AsyncWrite, net::TcpStream};
+use tokio::io::AsyncWrite;
 
-/// What is still to be sent of one request.
-#[derive(Default)]
-pub struct Sending {
+/// Why a message was not sent whole.
+#[derive(Debug)]
+pub enum Unsent<E> {
+    Connection(io::Error),
+    /// Its body broke off.
+    Body(E),
+}
+
+/// What is still to be sent of one message.
+pub struct Sending<B> {
     /// Before `data`: the head, and what frames a chunk; sent up to `at`.
     front: Vec<u8>,
     at: usize,
     data: Bytes,
-    body: Option<Incoming>,
+    body: Option<B>,
     is_chunked: bool,
     /// A chunk was begun whose line end is still to come.
     in_chunk: bool,
     is_given_up: bool,
 }
 
-impl Sending {
-    pub fn of(asking: &Asking, body: Option<Incoming>) -> Sending {
-        let lines = asking.lines();
-        let mut front = Vec::with_capacity(lines.len() + 32);
-        front.extend_from_slice(lines);
-        front.extend_from_slice(b"\r\n");
-        let mut sending = Sending { front, body, is_chunked: asking.is_chunked(), ..Sending::default() };
+impl<B> Default for Sending<B> {
+    fn default() -> Sending<B> {
+        let (front, data) = (Vec::new(), Bytes::new());
+        Sending { front, at: 0, data, body: None, is_chunked: false, in_chunk: false, is_given_up: false }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
+    /// `front`: the head, with the empty line that ends it.
+    pub fn new(front: Vec<u8>, body: Option<B>, is_chunked: bool) -> Sending<B> {
+        let mut sending = Sending { front, body, is_chunked, ..Sending::default() };
         if sending.body.is_none() {
             sending.end(None);
         }
@@ -52,7 +57,11 @@ impl Sending {
     }
 
     /// Sends what can be; resolves when all was.
-    pub fn poll(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub fn poll(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Unsent<B::Error>>> {
         loop {
             let more = if self.data.is_empty() { self.poll_body(cx)? } else { Poll::Ready(()) };
             if !self.has_unsent() {
@@ -64,7 +73,7 @@ impl Sending {
             } else {
                 Pin::new(&mut *stream).poll_write_vectored(cx, &pieces)
             };
-            self.advance(ready!(sent)?);
+            self.advance(ready!(sent).map_err(Unsent::Connection)?);
         }
     }
 
@@ -83,12 +92,12 @@ impl Sending {
     }
 
     /// Puts the next piece of the body behind what is to be sent; ready once there is none.
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Broken> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Unsent<B::Error>> {
         while let Some(body) = &mut self.body {
             match Pin::new(body).poll_frame(cx) {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(None) => self.end(None),
-                Poll::Ready(Some(Err(error))) => return Err(Broken::Request(error)),
+                Poll::Ready(Some(Err(error))) => return Err(Unsent::Body(error)),
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
                     Ok(data) => {

@@ -2,7 +2,10 @@
 use super::*;
 use hyper::Method;
 use std::time::Duration;
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
