@@ -157,7 +157,7 @@ impl<F: Face> Server<F> {
         self.traffic.accepted.fetch_add(1, Relaxed);
         if let Ok(slot) = self.places.slots.clone().try_acquire_owned() {
             if let Some(connection) = self.connection(&stream, peer, slot) {
-                tokio::spawn(connection.run(stream, self.http.clone(), self.face.clone(), self.limits.stall));
+                tokio::spawn(connection.run(stream, self.http.clone(), self.face.clone(), self.limits.clone()));
             }
             return;
         }
@@ -166,7 +166,8 @@ impl<F: Face> Server<F> {
         if let Some(connection) = self.connection(&stream, peer, slot) {
             let mut http = self.http.clone();
             http.keep_alive(false);
-            let told = connection.run(stream, http, Crowded(self.face.clone()), RESERVE_TIME);
+            let limits = Limits { stall: RESERVE_TIME, ..self.limits.clone() };
+            let told = connection.run(stream, http, Crowded(self.face.clone()), limits);
             tokio::spawn(timeout(RESERVE_TIME, told));
         }
     }

@@ -4,7 +4,10 @@ use super::{
     heads::{Ambiguity, Heads},
     stalling::Stalling,
 };
-use crate::http::{Response, problem::Code};
+use crate::{
+    http::{Response, problem::Code},
+    model::settings::Limits,
+};
 use axum::{
     http::{HeaderValue, header},
     response::IntoResponse,
@@ -38,6 +41,27 @@ pub enum Closing {
 /// Whoever turns requests into answers.
 pub trait Face: Clone + Send + Sync + 'static {
     fn answer(&self, connection: &Arc<Connection>, request: Request<Incoming>) -> Answer;
+
+    /// Serves of a fresh connection what it can by itself. What comes back is HTTP's to go on with, `None` is over.
+    fn ahead(
+        &self,
+        _connection: &Arc<Connection>,
+        stream: Stalling,
+        _limits: &Ahead,
+    ) -> impl Future<Output = Option<Stalling>> + Send {
+        std::future::ready(Some(stream))
+    }
+}
+
+/// What binds whoever serves ahead of HTTP's server.
+#[derive(Clone, Debug)]
+pub struct Ahead {
+    pub header_bytes: usize,
+    pub headers: usize,
+    /// Time for a head, and between two.
+    pub header_timeout: Duration,
+    /// Is set once the connection's bytes can be read in two ways.
+    pub ambiguity: Ambiguity,
 }
 
 /// An answer that is there already costs no allocation and cannot wait for anything.
@@ -95,23 +119,38 @@ impl Connection {
         reached(self.closing.clone(), Closing::Over).await;
     }
 
-    pub(super) async fn run<F: Face>(self, stream: TcpStream, http: http1::Builder, face: F, stall: Duration) {
+    pub fn count_request(&self) {
+        self.traffic.requests.fetch_add(1, Relaxed);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        *self.closing.borrow() >= Closing::Draining
+    }
+
+    pub(super) async fn run<F: Face>(self, stream: TcpStream, http: http1::Builder, face: F, limits: Limits) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection was gone before its first request");
             return;
         }
         let connection = Arc::new(self);
         let ambiguity = Ambiguity::default();
-        let heads = Heads::new(ambiguity.clone());
+        let stream = Stalling::new(stream, Heads::new(ambiguity.clone()), limits.stall);
+        let Limits { header_bytes, headers, header_timeout, .. } = limits;
+        let ahead = Ahead { header_bytes, headers, header_timeout, ambiguity: ambiguity.clone() };
+        let served = tokio::select! {
+            biased;
+            left = face.ahead(&connection, stream, &ahead) => left,
+            () = connection.over() => None,
+        };
+        let Some(stream) = served else { return };
         let service = service_fn({
             let connection = connection.clone();
             move |request| {
-                connection.traffic.requests.fetch_add(1, Relaxed);
+                connection.count_request();
                 if ambiguity.is_found() { Answer::now(ambiguous()) } else { face.answer(&connection, request) }
             }
         });
-        let io = TokioIo::new(Stalling::new(stream, heads, stall));
-        let mut served = pin!(http.serve_connection(io, service).with_upgrades());
+        let mut served = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
         let result = tokio::select! {
             biased;
             result = served.as_mut() => result,
