@@ -73,7 +73,7 @@ const EDGES: [(&str, &[&str]); 9] = [
     ("lib", &[]),
     ("cli", &["actors", "config", "host", "http", "keeper", "model", "policy"]),
     ("config", &["model"]),
-    ("http", &["actors", "model", "host::connection_pool"]), // the tunnel carries bytes itself (ADR 26)
+    ("http", &["actors", "model", "host::connection_pool", "host::wire"]), // the tunnel carries bytes itself (ADR 26)
     ("actors", &["policy", "host", "model"]),
     ("policy", &["model"]),
     ("host", &["model", "keeper::protocol", "keeper::layout"]),

@@ -11,6 +11,7 @@
 pub mod access;
 mod cookies;
 mod entry;
+mod fast_path;
 mod forward;
 mod headers;
 mod page;
@@ -21,13 +22,14 @@ mod tests;
 
 use super::sender::sender;
 use crate::{
-    host::connection_pool::{self, Pool},
+    host::connection_pool::{self, Answered, Pool},
     http::{
         Response,
         problem::{Code, Problem},
         server::{
             Traffic,
-            connection::{Answer, Connection, Face},
+            connection::{Ahead, Answer, Connection, Face},
+            stalling::Stalling,
         },
     },
     model::{
@@ -43,11 +45,12 @@ use axum::{
     response::IntoResponse,
 };
 use cookies::Jar;
+use fast_path::FastPath;
 use futures_util::{FutureExt, TryFutureExt};
 use headers::Way;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use place::{Found, Place};
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
 
 pub use entry::Origin;
 
@@ -85,15 +88,12 @@ impl Tunnel {
         let asks = page::Asks::of(&request);
         let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
         let answered = match self.decide(&request) {
-            Ok(Step::Through(passage)) => self.lead(pool, connection, request, passage).await,
+            Ok(Step::Through(passage)) => self.carry(pool, connection, request, passage).await,
             // Boxed: what is rare must not make room for itself in every request.
             Ok(Step::Ours(ours)) => Box::pin(self.answer_ours(ours, &request)).await,
             Err(turned) => Err(turned),
         };
-        let mut response = answered.unwrap_or_else(|Turned { problem, place }| {
-            tracing::debug!(code = problem.code, vmid = ?place.as_ref().map(|p| p.vmid.0), "a tunnel request was turned away");
-            page::turned(asks, problem, place.as_ref(), self)
-        });
+        let mut response = answered.unwrap_or_else(|turned| self.turn(asks, turned));
         // A message with two lengths is smuggled past one of two readers. hyper believes the chunks and forgets
         // Content-Length, so every chunked request ends its connection (RFC 9112 §6.1).
         if chunked {
@@ -103,7 +103,7 @@ impl Tunnel {
     }
 
     /// What is to be done with a request, as far as its head and what is known here tell.
-    fn decide(&self, request: &Request<Incoming>) -> Result<Step, Turned> {
+    fn decide<B>(&self, request: &Request<B>) -> Result<Step, Turned> {
         let host = only_host(request)?;
         let place = match place::find(self.origin.suffix(), &host, request.uri()) {
             Found::Inside(place) => place,
@@ -124,34 +124,65 @@ impl Tunnel {
         }
     }
 
-    /// To the workspace and back.
-    async fn lead(
+    async fn carry(
         &self,
         pool: &Pool,
         connection: &Arc<Connection>,
         request: Request<Incoming>,
         passage: Passage,
     ) -> Result<Response, Turned> {
-        let way = Way {
-            sender: sender(connection.peer.ip(), request.headers(), &self.trusted_proxies),
+        let peer = connection.peer.ip();
+        let carried = if stream::asked(&request) {
+            let way = self.way(peer, &request, &passage);
+            let opened = Box::pin(stream::open(&self.settings, pool, connection, request, &passage, &way)).await;
+            opened.map(|response| self.renewing(response, &passage))
+        } else {
+            let (head, body) = request.into_parts();
+            let (request, body) = (Request::from_parts(head, ()), Some(body).filter(|body| !body.is_end_stream()));
+            let led = self.lead(pool, peer, &request, body, &passage).await;
+            led.map(|answer| forward::finish(answer, &passage.admitted))
+        };
+        carried.map_err(|problem| Turned { problem, place: Some(passage.place) })
+    }
+
+    /// To the workspace and back: the answer as the browser may have it.
+    async fn lead(
+        &self,
+        pool: &Pool,
+        peer: IpAddr,
+        request: &Request<()>,
+        body: Option<Incoming>,
+        passage: &Passage,
+    ) -> Result<Answered, Problem> {
+        let way = self.way(peer, request, passage);
+        let asking = forward::asking(request, passage, &way, None)?;
+        let answer = forward::carry(&self.settings, pool, asking, body, passage, &way).await?;
+        Ok(self.renewing(answer, passage))
+    }
+
+    fn way<'a, B>(&self, peer: IpAddr, request: &Request<B>, passage: &'a Passage) -> Way<'a> {
+        Way {
+            sender: sender(peer, request.headers(), &self.trusted_proxies),
             https: self.origin.https(),
             prefix: &passage.place.prefix,
             host: &passage.host,
             upstream: passage.target.ide,
-        };
-        let carried = match stream::asked(&request) {
-            false => forward::carry(&self.settings, pool, request, &passage, &way).await,
-            true => Box::pin(stream::open(&self.settings, pool, connection, request, &passage, &way)).await,
-        };
-        match carried {
-            Ok(mut response) => {
-                if let Some(cookie) = &passage.admitted.renewed {
-                    self.jar().put(&mut response, &passage.place.prefix, cookie);
-                }
-                Ok(response)
-            }
-            Err(problem) => Err(Turned { problem, place: Some(passage.place) }),
         }
+    }
+
+    /// Who uses the workspace stays logged in.
+    fn renewing<B>(&self, mut answer: hyper::Response<B>, passage: &Passage) -> hyper::Response<B> {
+        if let Some(cookie) = &passage.admitted.renewed {
+            self.jar().put(&mut answer, &passage.place.prefix, cookie);
+        }
+        answer
+    }
+
+    /// What is said to a request that was not carried.
+    fn turn(&self, asks: page::Asks, Turned { problem, place }: Turned) -> Response {
+        let vmid = place.as_ref().map(|place| place.vmid.0);
+        tracing::debug!(code = problem.code, ?vmid, "a tunnel request was turned away");
+        page::turned(asks, problem, place.as_ref(), self)
     }
 
     /// What the gateway itself answers.
@@ -276,6 +307,10 @@ impl Face for TunnelFace {
         let answer = async move { face.tunnel.answer(&face.pool, &connection, request).await };
         let panicked = |_| Code::INTERNAL.because("The tunnel panicked; the gateway's log has more.").into_response();
         Answer::Later(AssertUnwindSafe(answer).catch_unwind().unwrap_or_else(panicked).boxed())
+    }
+
+    async fn ahead(&self, connection: &Arc<Connection>, stream: Stalling, limits: &Ahead) -> Option<Stalling> {
+        FastPath { face: self, connection, limits, browser: stream.into() }.serve().await
     }
 }
 

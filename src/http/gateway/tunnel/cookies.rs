@@ -1,7 +1,6 @@
 //! Cookies on their way through the tunnel: ours stay on our side, a workspace's stay within its place.
 use super::access::Cookie;
-use crate::http::Response;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Response, header};
 use memchr::memchr;
 
 /// Under plain http, and wherever the path binds the cookie to one container.
@@ -30,7 +29,7 @@ impl Jar {
         ours.filter_map(|pair| std::str::from_utf8(pair.splitn(2, |b| *b == b'=').nth(1)?).ok()).take(4)
     }
 
-    pub fn put(self, response: &mut Response, prefix: &str, cookie: &Cookie) {
+    pub fn put<B>(self, response: &mut Response<B>, prefix: &str, cookie: &Cookie) {
         if let Ok(line) = HeaderValue::from_str(&self.set(prefix, &cookie.value, cookie.life.as_secs())) {
             response.headers_mut().append(header::SET_COOKIE, line);
         }

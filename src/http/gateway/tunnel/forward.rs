@@ -25,6 +25,10 @@ use tokio::time::{sleep, timeout};
 
 /// An answer of at most so many bytes is over before anybody could want to end it.
 const SHORT: u64 = 64 << 10;
+
+pub(super) fn is_short(answer: &Answer) -> bool {
+    answer.size_hint().upper().is_some_and(|bytes| bytes <= SHORT)
+}
 /// Within this time most requests are answered.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -32,13 +36,12 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(super) async fn carry(
     settings: &settings::Tunnel,
     pool: &Pool,
-    request: Request<Incoming>,
+    asking: Asking,
+    body: Option<Incoming>,
     passage: &Passage,
     way: &Way<'_>,
-) -> Result<Response, Problem> {
+) -> Result<Answered, Problem> {
     let Passage { target, admitted, .. } = passage;
-    let asking = asking(&request, passage, way, None)?;
-    let body = Some(request.into_body()).filter(|body| !body.is_end_stream());
     let mut asked = pin!(pool.send(target.ide, &asking, body));
     // One timer for most requests; only a slow one is worth watching whether its pass still stands.
     let answer = match timeout(settings.response_timeout.min(PATIENCE), &mut asked).await {
@@ -55,12 +58,12 @@ pub(super) async fn carry(
         return Err(Code::IDE_BROKE.because("The workspace switched protocols without being asked."));
     }
     headers::for_browser(answer.headers_mut(), way, None);
-    Ok(finish(answer, admitted))
+    Ok(answer)
 }
 
 /// The request's head as the workspace may have it: path and query as they came, and no address.
-pub(super) fn asking(
-    request: &Request<Incoming>,
+pub(super) fn asking<B>(
+    request: &Request<B>,
     passage: &Passage,
     way: &Way<'_>,
     upgrade: Option<&HeaderValue>,
@@ -73,7 +76,7 @@ pub(super) fn asking(
 /// A long answer ends with the pass it was given to.
 pub(super) fn finish(answer: Answered, admitted: &Admitted) -> Response {
     answer.map(|body| {
-        if body.size_hint().upper().is_some_and(|bytes| bytes <= SHORT) {
+        if is_short(&body) {
             return Body::new(body);
         }
         Body::new(Standing { body, over: admitted.pass.clone().over() })

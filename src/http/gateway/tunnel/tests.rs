@@ -1,4 +1,5 @@
 //! The tunnel as browsers, attackers and workspaces see it: a real socket before it, a raw one behind it.
+mod fast_path;
 mod hostile;
 mod login;
 mod messages;
