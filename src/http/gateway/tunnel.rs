@@ -48,9 +48,13 @@ use cookies::Jar;
 use fast_path::FastPath;
 use futures_util::{FutureExt, TryFutureExt};
 use headers::Way;
-use hyper::body::{Body as _, Incoming};
+use hyper::{
+    body::{Body as _, Incoming},
+    upgrade::OnUpgrade,
+};
 use place::{Found, Place};
 use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
+use stream::Stream;
 
 pub use entry::Origin;
 
@@ -89,7 +93,6 @@ impl Tunnel {
         let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
         let answered = match self.decide(&request) {
             Ok(Step::Through(passage)) => self.carry(pool, connection, request, passage).await,
-            // Boxed: what is rare must not make room for itself in every request.
             Ok(Step::Ours(ours)) => Box::pin(self.answer_ours(ours, &request)).await,
             Err(turned) => Err(turned),
         };
@@ -131,18 +134,20 @@ impl Tunnel {
         request: Request<Incoming>,
         passage: Passage,
     ) -> Result<Response, Turned> {
-        let peer = connection.peer.ip();
-        let carried = if stream::asked(&request) {
-            let way = self.way(peer, &request, &passage);
-            let opened = Box::pin(stream::open(&self.settings, pool, connection, request, &passage, &way)).await;
-            opened.map(|response| self.renewing(response, &passage))
-        } else {
-            let (head, body) = request.into_parts();
-            let (request, body) = (Request::from_parts(head, ()), Some(body).filter(|body| !body.is_end_stream()));
-            let led = self.lead(pool, peer, &request, body, &passage).await;
-            led.map(|answer| forward::finish(answer, &passage.admitted))
+        let (mut head, body) = request.into_parts();
+        let browser = head.extensions.remove::<OnUpgrade>();
+        let (request, body) = (Request::from_parts(head, ()), Some(body).filter(|body| !body.is_end_stream()));
+        let led = self.lead(pool, connection.peer.ip(), &request, body, &passage).await;
+        let answer = match led {
+            Ok(answer) => answer,
+            Err(problem) => return Err(Turned { problem, place: Some(passage.place) }),
         };
-        carried.map_err(|problem| Turned { problem, place: Some(passage.place) })
+        let Some(browser) = browser.filter(|_| stream::has_switched(&answer)) else {
+            return Ok(forward::finish(answer, &passage.admitted));
+        };
+        let (head, workspace) = answer.into_parts();
+        Stream { workspace, pass: passage.admitted.pass, connection: connection.clone() }.start_on(browser);
+        Ok(Response::from_parts(head, Body::empty()))
     }
 
     /// To the workspace and back: the answer as the browser may have it.
@@ -155,8 +160,13 @@ impl Tunnel {
         passage: &Passage,
     ) -> Result<Answered, Problem> {
         let way = self.way(peer, request, passage);
-        let asking = forward::asking(request, passage, &way, None)?;
-        let answer = forward::carry(&self.settings, pool, asking, body, passage, &way).await?;
+        let answer = if stream::asked(request) {
+            // Boxed: what is rare must not make room for itself in every request.
+            Box::pin(stream::open(&self.settings, pool, request, passage, &way)).await?
+        } else {
+            let asking = forward::asking(request, passage, &way, None)?;
+            forward::carry(&self.settings, pool, asking, body, passage, &way).await?
+        };
         Ok(self.renewing(answer, passage))
     }
 

@@ -4,11 +4,15 @@
 //! A server library makes of each request a task's worth of machinery: a map, a body of channels, boxes to carry both. A
 //! page of the IDE is a thousand such requests, and none of them needs it (ADR 28). Here a head is parsed where it was
 //! received, decided on by the same rules ([`Tunnel::decide`]), and its answer is written where it arrived; a large one is
-//! moved from socket to socket by the system. The first request that is anything else (a handshake, a body, a token, a
-//! refusal) hands its connection to hyper, with that request unread, and for good: nothing is said twice about what is rare.
+//! moved from socket to socket by the system. A WebSocket's handshake is such a GET. The first request that is anything
+//! else (a body, a token, a refusal) hands its connection to hyper, with that request unread, and for good: nothing is said
+//! twice about what is rare.
 mod head;
 
-use super::{Passage, Step, TunnelFace, Turned, forward, page};
+use super::{
+    Passage, Step, TunnelFace, Turned, forward, page,
+    stream::{self, Stream},
+};
 use crate::{
     host::{
         connection_pool::{Answer, Answered},
@@ -26,6 +30,7 @@ use hyper::body::Body;
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tokio::time::{Instant, Sleep, sleep};
@@ -38,7 +43,7 @@ const LARGE: u64 = 256 << 10;
 /// One browser's connection, until it asks for something that is not served here.
 pub(super) struct FastPath<'a> {
     pub face: &'a TunnelFace,
-    pub connection: &'a Connection,
+    pub connection: &'a Arc<Connection>,
     pub limits: &'a Ahead,
     pub browser: Browser,
 }
@@ -55,11 +60,19 @@ struct Asked {
     passage: Passage,
 }
 
-/// What becomes of a connection after an answer.
+/// What an answer says of its connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
     Keep,
     Close,
+}
+
+/// What follows an answer.
+enum Next {
+    Request,
+    End,
+    /// The workspace's side of a WebSocket.
+    Stream(Answer),
 }
 
 /// The connection is of no more use.
@@ -83,8 +96,15 @@ impl FastPath<'_> {
                 return Some(self.browser.hand_over(head));
             };
             self.connection.count_request();
-            if self.answer(asked).await.ok()? == Then::Close {
-                return None;
+            match self.answer(&asked).await.ok()? {
+                Next::Request => {}
+                Next::End => return None,
+                Next::Stream(workspace) => {
+                    let (pass, connection) = (asked.passage.admitted.pass, self.connection.clone());
+                    let Browser { stream, inbox } = self.browser;
+                    Stream { workspace, pass, connection }.start(stream.into_inner(), inbox.bytes);
+                    return None;
+                }
             }
         }
     }
@@ -98,25 +118,30 @@ impl FastPath<'_> {
         }
     }
 
-    async fn answer(&mut self, asked: Asked) -> Result<Then, Gone> {
+    async fn answer(&mut self, asked: &Asked) -> Result<Next, Gone> {
         let Asked { plain: Plain { request, is_last }, passage } = asked;
         let TunnelFace { tunnel, pool } = self.face;
         let peer = self.connection.peer.ip();
         let led = tokio::select! {
             biased;
-            led = tunnel.lead(pool, peer, &request, None, &passage) => led,
+            led = tunnel.lead(pool, peer, request, None, passage) => led,
             gone = poll_fn(|cx| self.browser.poll_gone(cx)) => return Err(gone),
         };
         let to_head = request.method() == Method::HEAD;
-        let then = if is_last || self.connection.is_draining() { Then::Close } else { Then::Keep };
+        let then = if *is_last || self.connection.is_draining() { Then::Close } else { Then::Keep };
         match led {
-            Ok(answer) => self.browser.pass(answer, &passage, to_head, then).await?,
+            Ok(answer) if stream::has_switched(&answer) => {
+                let (head, workspace) = (head::written(&answer, false, Then::Keep).0, answer.into_body());
+                self.browser.send(Sending::<Answer>::new(head, None, false)).await?;
+                return Ok(Next::Stream(workspace));
+            }
+            Ok(answer) => self.browser.pass(answer, passage, to_head, then).await?,
             Err(problem) => {
-                let turned = Turned { problem, place: Some(passage.place) };
-                self.browser.say(tunnel.turn(page::Asks::of(&request), turned), to_head, then).await?;
+                let turned = Turned { problem, place: Some(passage.place.clone()) };
+                self.browser.say(tunnel.turn(page::Asks::of(request), turned), to_head, then).await?;
             }
         }
-        Ok(then)
+        Ok(if then == Then::Close { Next::End } else { Next::Request })
     }
 }
 

@@ -1,5 +1,5 @@
 //! Heads of the fast path: which requests are its own, and how an answer's head is written.
-use super::Then;
+use super::{super::stream, Then};
 use crate::host::wire::write_field;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use bytes::Bytes;
@@ -9,8 +9,8 @@ use std::{mem::MaybeUninit, time::SystemTime};
 /// More fields than this are hyper's to judge.
 const MOST_FIELDS: usize = 100;
 /// A request with one of these asks for more than an answer.
-const MORE: [HeaderName; 6] =
-    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::UPGRADE, header::EXPECT, header::TE, header::TRAILER];
+const MORE: [HeaderName; 5] =
+    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::EXPECT, header::TE, header::TRAILER];
 
 /// A request of the kind that is served here.
 pub(super) struct Plain {
@@ -19,7 +19,7 @@ pub(super) struct Plain {
     pub is_last: bool,
 }
 
-/// A GET or HEAD of HTTP/1.1 without a body; `None` for any other, and for what is malformed.
+/// A GET or HEAD of HTTP/1.1 without a body, or a WebSocket's handshake; `None` for any other, and for what is malformed.
 pub(super) fn plain(bytes: &Bytes, most: usize) -> Option<Plain> {
     let mut space = [MaybeUninit::uninit(); MOST_FIELDS];
     let mut parsed = httparse::Request::new(&mut []);
@@ -34,23 +34,24 @@ pub(super) fn plain(bytes: &Bytes, most: usize) -> Option<Plain> {
     };
     let uri = Uri::from_maybe_shared(bytes.slice_ref(parsed.path?.as_bytes())).ok()?;
     let mut fields = HeaderMap::with_capacity(parsed.headers.len());
-    let mut is_last = false;
+    let (mut is_last, mut asks_more) = (false, false);
     for field in &*parsed.headers {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        if name == header::CONNECTION {
-            is_last |= field.value.eq_ignore_ascii_case(b"close");
-            if !is_last && !field.value.eq_ignore_ascii_case(b"keep-alive") {
-                return None;
-            }
-        }
         if MORE.contains(&name) {
             return None;
         }
+        if name == header::CONNECTION {
+            for item in field.value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+                is_last |= item.eq_ignore_ascii_case(b"close");
+                asks_more |= !(item.eq_ignore_ascii_case(b"close") || item.eq_ignore_ascii_case(b"keep-alive"));
+            }
+        }
+        asks_more |= name == header::UPGRADE;
         fields.append(name, HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).ok()?);
     }
     let mut request = Request::new(());
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, fields);
-    Some(Plain { request, is_last })
+    (!asks_more || stream::asked(&request)).then_some(Plain { request, is_last })
 }
 
 /// An answer's head, and whether its body goes in chunks.
@@ -61,9 +62,10 @@ pub(super) fn written<B: Body>(answer: &Response<B>, to_head: bool, then: Then) 
         lines.extend_from_slice(part.as_bytes());
     }
     // A length says where the body ends; with none there is no body at all, or its end has to be told.
-    let is_bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let has_no_length = matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::NO_CONTENT);
+    let is_bodiless = has_no_length || status == StatusCode::NOT_MODIFIED;
     for (name, value) in headers.iter().filter(|(name, _)| *name != header::TRANSFER_ENCODING) {
-        if status != StatusCode::NO_CONTENT || *name != header::CONTENT_LENGTH {
+        if !has_no_length || *name != header::CONTENT_LENGTH {
             write_field(&mut lines, name, value);
         }
     }
@@ -103,7 +105,12 @@ mod tests {
             ("GET /a HTTP/1.1", "Connection: close\r\n", Some(true)),
             ("GET /a HTTP/1.1", "Connection: close\r\nConnection: keep-alive\r\n", Some(true)),
             ("GET /a HTTP/1.1", "Connection: close, x-mine\r\n", None),
-            ("GET /a HTTP/1.1", "Connection: upgrade\r\nUpgrade: websocket\r\n", None),
+            ("GET /a HTTP/1.1", "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n", Some(false)),
+            ("GET /a HTTP/1.1", "Connection: upgrade, close\r\nUpgrade: websocket\r\n", Some(true)),
+            ("HEAD /a HTTP/1.1", "Connection: upgrade\r\nUpgrade: websocket\r\n", None),
+            ("GET /a HTTP/1.1", "Connection: upgrade\r\nUpgrade: h2c\r\n", None),
+            ("GET /a HTTP/1.1", "Connection: upgrade\r\n", None),
+            ("GET /a HTTP/1.1", "Upgrade: websocket\r\n", None),
             ("GET /a HTTP/1.1", "Content-Length: 0\r\n", None),
             ("GET /a HTTP/1.1", "TRANSFER-ENCODING: chunked\r\n", None),
             ("GET /a HTTP/1.1", "Expect: 100-continue\r\n", None),

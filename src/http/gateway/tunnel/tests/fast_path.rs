@@ -185,6 +185,53 @@ async fn going_down_closes_who_is_idle_and_finishes_who_is_not() {
     assert!(status(&head) == 200 && body == large());
 }
 
+/// Answers requests until one is a handshake; from there on it says everything back.
+async fn echo() -> Workspace {
+    Workspace::doing(|mut stream, mut asked| async move {
+        while !asked.is_empty() && !has(&asked, "upgrade: websocket") {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            asked = head_or_end(&mut stream).await;
+        }
+        if asked.contains("/refused") {
+            stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno").await.unwrap();
+            return;
+        }
+        if !asked.is_empty() {
+            stream.write_all(streams::SWITCH.as_bytes()).await.unwrap();
+            let (mut read, mut write) = stream.split();
+            _ = tokio::io::copy(&mut read, &mut write).await; // until one of them has left
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_websocket_may_begin_on_any_connection_and_ends_with_the_gateway() {
+    for before in [vec![], vec!["GET"], vec!["POST"], vec!["GET", "POST", "GET"]] {
+        let workspace = echo().await;
+        let gateway = Fixture::before(workspace.addr).await;
+        let mut stream = gateway.connect().await;
+        for method in &before {
+            let more = if *method == "POST" { "Content-Length: 0\r\n" } else { "" };
+            stream.write_all(gateway.ask(method, "/", more).as_bytes()).await.unwrap();
+            assert_eq!(answer(&mut stream, false).await, (200, b"ok".into()), "{before:?}");
+        }
+        stream.write_all(streams::handshake(&gateway, "/__ide/7/refused", "").as_bytes()).await.unwrap();
+        assert_eq!(answer(&mut stream, false).await, (403, b"no".into()), "{before:?}");
+        stream.write_all((streams::handshake(&gateway, "/__ide/7/", "") + "early").as_bytes()).await.unwrap();
+        let agreed = timeout(DEADLINE, head(&mut stream)).await.expect("an answer").to_ascii_lowercase();
+        assert_eq!(status(&agreed), 101, "{before:?}");
+        assert!(agreed.contains("\r\nconnection: upgrade\r\n") && agreed.contains("\r\nupgrade: websocket\r\n"), "{agreed}");
+        assert!(!agreed.contains("content-length") && !agreed.contains("transfer-encoding"), "{agreed}");
+        stream.write_all(b" and late").await.unwrap();
+        let mut said = [0; 14];
+        timeout(DEADLINE, stream.read_exact(&mut said)).await.expect("all of it").unwrap();
+        assert_eq!(&said, b"early and late");
+        drop(gateway);
+        assert_eq!(all(&mut stream).await, "", "{before:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]

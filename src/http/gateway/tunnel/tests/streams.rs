@@ -11,7 +11,7 @@ use tokio_tungstenite::{
     },
 };
 
-const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+pub(super) const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
 
 /// A handshake with all that is needed; the answer is still to be read.
 pub(super) async fn connect(gateway: &Fixture, path: &str) -> TcpStream {
@@ -20,7 +20,7 @@ pub(super) async fn connect(gateway: &Fixture, path: &str) -> TcpStream {
     stream
 }
 
-fn handshake(gateway: &Fixture, path: &str, more: &str) -> String {
+pub(super) fn handshake(gateway: &Fixture, path: &str, more: &str) -> String {
     let (addr, cookie) = (gateway.addr, cookie(7));
     format!(
         "GET {path} HTTP/1.1\r\nHost: {addr}\r\n{cookie}Origin: http://{addr}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
