@@ -71,8 +71,9 @@ pub const EXIT_CONFIG: u8 = 78;
 /// Threads for blocking calls (disk, /proc) leave after this long without work.
 const IDLE_THREAD: Duration = Duration::from_secs(5);
 const BLOCKING_THREADS: usize = 8;
-/// When the start is over, and how often it is looked after what was mapped since.
-const SETTLED: Duration = Duration::from_secs(5);
+/// When the start is over, with the first round of all that is done every ten seconds; and how often what was mapped since is
+/// let go.
+const SETTLED: Duration = Duration::from_secs(20);
 const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// What an ordered stop may take beyond the workload's own grace.
 const FAREWELL_SLACK: Duration = Duration::from_secs(5);
