@@ -15,6 +15,7 @@ mod fast_path;
 mod forward;
 mod headers;
 mod page;
+mod patience;
 mod place;
 mod stream;
 #[cfg(test)]
@@ -52,6 +53,7 @@ use hyper::{
     body::{Body as _, Incoming},
     upgrade::OnUpgrade,
 };
+use patience::Patience;
 use place::{Found, Place};
 use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
 use stream::Stream;
@@ -137,7 +139,7 @@ impl Tunnel {
         let (mut head, body) = request.into_parts();
         let browser = head.extensions.remove::<OnUpgrade>();
         let (request, body) = (Request::from_parts(head, ()), Some(body).filter(|body| !body.is_end_stream()));
-        let led = self.lead(pool, connection.peer.ip(), &request, body, &passage).await;
+        let led = self.lead(pool, connection.peer.ip(), &request, body, &passage, &mut Patience::new()).await;
         let answer = match led {
             Ok(answer) => answer,
             Err(problem) => return Err(Turned { problem, place: Some(passage.place) }),
@@ -158,6 +160,7 @@ impl Tunnel {
         request: &Request<()>,
         body: Option<Incoming>,
         passage: &Passage,
+        patience: &mut Patience,
     ) -> Result<Answered, Problem> {
         let way = self.way(peer, request, passage);
         let answer = if stream::asked(request) {
@@ -165,7 +168,7 @@ impl Tunnel {
             Box::pin(stream::open(&self.settings, pool, request, passage, &way)).await?
         } else {
             let asking = forward::asking(request, passage, &way, None)?;
-            forward::carry(&self.settings, pool, asking, body, passage, &way).await?
+            forward::carry(&self.settings, pool, asking, body, passage, &way, patience).await?
         };
         Ok(self.renewing(answer, passage))
     }

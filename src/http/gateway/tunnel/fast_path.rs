@@ -11,6 +11,7 @@ mod head;
 
 use super::{
     Passage, Step, TunnelFace, Turned, forward, page,
+    patience::Patience,
     stream::{self, Stream},
 };
 use crate::{
@@ -33,7 +34,6 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::time::{Instant, Sleep, sleep};
 
 /// So much a browser may send ahead of its answers.
 const MOST_AHEAD: usize = 64 << 10;
@@ -88,15 +88,15 @@ impl FastPath<'_> {
     /// Serves until the connection ends (`None`), or comes to a request that is not of this kind.
     pub async fn serve(mut self) -> Option<Stalling> {
         let mut draining = pin!(self.connection.draining());
-        let mut patience = pin!(sleep(self.limits.header_timeout));
+        let mut patience = Patience::new();
         loop {
-            patience.as_mut().reset(Instant::now() + self.limits.header_timeout);
-            let head = self.browser.head(self.limits, draining.as_mut(), patience.as_mut()).await.ok()?;
+            patience.last_for(self.limits.header_timeout);
+            let head = self.browser.head(self.limits, draining.as_mut(), &mut patience).await.ok()?;
             let Some(asked) = head.as_ref().and_then(|head| self.judge(head)) else {
                 return Some(self.browser.hand_over(head));
             };
             self.connection.count_request();
-            match self.answer(&asked).await.ok()? {
+            match self.answer(&asked, &mut patience).await.ok()? {
                 Next::Request => {}
                 Next::End => return None,
                 Next::Stream(workspace) => {
@@ -118,13 +118,13 @@ impl FastPath<'_> {
         }
     }
 
-    async fn answer(&mut self, asked: &Asked) -> Result<Next, Gone> {
+    async fn answer(&mut self, asked: &Asked, patience: &mut Patience) -> Result<Next, Gone> {
         let Asked { plain: Plain { request, is_last }, passage } = asked;
         let TunnelFace { tunnel, pool } = self.face;
         let peer = self.connection.peer.ip();
         let led = tokio::select! {
             biased;
-            led = tunnel.lead(pool, peer, request, None, passage) => led,
+            led = tunnel.lead(pool, peer, request, None, passage, patience) => led,
             gone = poll_fn(|cx| self.browser.poll_gone(cx)) => return Err(gone),
         };
         let to_head = request.method() == Method::HEAD;
@@ -151,7 +151,7 @@ impl Browser {
         &mut self,
         limits: &Ahead,
         mut draining: Pin<&mut impl Future<Output = ()>>,
-        mut patience: Pin<&mut Sleep>,
+        patience: &mut Patience,
     ) -> Result<Option<Bytes>, Gone> {
         poll_fn(|cx| {
             loop {
@@ -174,7 +174,7 @@ impl Browser {
                 }
             }
             let is_idle = self.inbox.is_empty();
-            if (is_idle && draining.as_mut().poll(cx).is_ready()) || patience.as_mut().poll(cx).is_ready() {
+            if (is_idle && draining.as_mut().poll(cx).is_ready()) || patience.poll_over(cx).is_ready() {
                 return Poll::Ready(Err(Gone));
             }
             Poll::Pending

@@ -3,6 +3,7 @@ use super::{
     Passage, Response,
     access::{Admitted, Target},
     headers::{self, Way},
+    patience::Patience,
 };
 use crate::{
     host::connection_pool::{Answer, Answered, Asking, Failure, Pool},
@@ -21,7 +22,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 /// An answer of at most so many bytes is over before anybody could want to end it.
 const SHORT: u64 = 64 << 10;
@@ -30,7 +31,7 @@ pub(super) fn is_short(answer: &Answer) -> bool {
     answer.size_hint().upper().is_some_and(|bytes| bytes <= SHORT)
 }
 /// Within this time most requests are answered.
-const PATIENCE: Duration = Duration::from_millis(500);
+const QUICK: Duration = Duration::from_millis(500);
 
 /// Sends the request on, and gives its answer as the browser may have it.
 pub(super) async fn carry(
@@ -40,17 +41,18 @@ pub(super) async fn carry(
     body: Option<Incoming>,
     passage: &Passage,
     way: &Way<'_>,
+    patience: &mut Patience,
 ) -> Result<Answered, Problem> {
     let Passage { target, admitted, .. } = passage;
     let mut asked = pin!(pool.send(target.ide, &asking, body));
-    // One timer for most requests; only a slow one is worth watching whether its pass still stands.
-    let answer = match timeout(settings.response_timeout.min(PATIENCE), &mut asked).await {
-        Ok(answer) => answer,
-        Err(_) => tokio::select! {
+    // Only a slow request is worth watching whether its pass still stands.
+    let answer = match patience.during(settings.response_timeout.min(QUICK), &mut asked).await {
+        Some(answer) => answer,
+        None => tokio::select! {
             biased;
             answer = asked => answer,
             () = admitted.pass.clone().over() => return Err(Code::IDE_LOGIN.into()),
-            () = sleep(settings.response_timeout.saturating_sub(PATIENCE)) => return Err(Code::IDE_TIMEOUT.into()),
+            () = sleep(settings.response_timeout.saturating_sub(QUICK)) => return Err(Code::IDE_TIMEOUT.into()),
         },
     };
     let mut answer = answer.map_err(|failure| failed(target, &failure))?;

@@ -221,7 +221,10 @@ async fn a_websocket_may_begin_on_any_connection_and_ends_with_the_gateway() {
         stream.write_all((streams::handshake(&gateway, "/__ide/7/", "") + "early").as_bytes()).await.unwrap();
         let agreed = timeout(DEADLINE, head(&mut stream)).await.expect("an answer").to_ascii_lowercase();
         assert_eq!(status(&agreed), 101, "{before:?}");
-        assert!(agreed.contains("\r\nconnection: upgrade\r\n") && agreed.contains("\r\nupgrade: websocket\r\n"), "{agreed}");
+        assert!(
+            agreed.contains("\r\nconnection: upgrade\r\n") && agreed.contains("\r\nupgrade: websocket\r\n"),
+            "{agreed}"
+        );
         assert!(!agreed.contains("content-length") && !agreed.contains("transfer-encoding"), "{agreed}");
         stream.write_all(b" and late").await.unwrap();
         let mut said = [0; 14];
