@@ -56,13 +56,16 @@ realparts: ## real game servers, a real player and real runtimes, kept in $ZLH_R
 	tests/real/make-ide.sh
 
 # In a PID namespace of their own: whatever a test leaves dies with it, and no bug can signal the machine's processes.
-# With failpoints (docs/adr/0006): they do nothing unless a test names one.
+# With failpoints (docs/adr/0006): they do nothing unless a test names one. Tests of `it` wait more than they work, so more
+# of them run at a time than there are processors; those of e2e keep a browser or a game busy.
 test-all: # after lint, deny and realparts
 	@[ "$$(id -u)" = 0 ] || { echo "make test: only root can run games as other users and make namespaces; try 'make quick'" >&2; exit 1; }
 	cargo build --quiet --bins --examples --features failpoints
 	cargo test --no-run --quiet --all-targets --features failpoints
 	cargo test --quiet --doc --features failpoints
-	unshare --pid --fork --mount-proc --kill-child cargo test --no-fail-fast --all-targets --features failpoints
+	@failed=; for tests in "--lib --bins --examples --test examples --test tidy" "--test it -- --test-threads=4" "--test e2e"; do \
+	  unshare --pid --fork --mount-proc --kill-child cargo test --no-fail-fast --features failpoints $$tests || failed="$$failed $$tests;"; \
+	done; [ -z "$$failed" ] || { echo "make test: failed:$$failed" >&2; exit 1; }
 
 newest-editor: ## the tests of the editor, once, with the newest code-server that was tried; minutes to build, not part of `make test`
 	tests/real/make-code-server.sh $$ZLH_REALPARTS $(NEWEST_EDITOR)

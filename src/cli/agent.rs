@@ -28,7 +28,7 @@ use crate::{
         updater::Updater,
     },
     config::{self, Origins, Sources},
-    host::{keeper_client::KeeperClient, process, resident::Mapped, store::StoreError},
+    host::{keeper_client::KeeperClient, process, resident, store::StoreError},
     http::{
         agent::{Agent, Build},
         hosts::Hosts,
@@ -53,13 +53,12 @@ use dev::{
 };
 use gauges::MachineGauges;
 use installing::MachineWorkshop;
-use std::{convert::Infallible, io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
     runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
-    time::{Instant, interval_at},
 };
 use updating::{Files, Handover, Life, MachineDepot};
 use world::MachineWorld;
@@ -71,10 +70,6 @@ pub const EXIT_CONFIG: u8 = 78;
 /// Threads for blocking calls (disk, /proc) leave after this long without work.
 const IDLE_THREAD: Duration = Duration::from_secs(5);
 const BLOCKING_THREADS: usize = 8;
-/// When the start is over, with the first round of all that is done every ten seconds; and how often what was mapped since is
-/// let go.
-const SETTLED: Duration = Duration::from_secs(20);
-const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// What an ordered stop may take beyond the workload's own grace.
 const FAREWELL_SLACK: Duration = Duration::from_secs(5);
 
@@ -190,7 +185,7 @@ async fn live(settings: Arc<Settings>, life: Life) -> Result<Option<Handover>, F
     let hosts = hosts(&settings, address);
     let face = Agent::new(status.reader(), container, installer, updates, &settings, hosts, build()).face();
     let server = tokio::spawn(serve(listener, face, settings.clone(), drained));
-    tokio::spawn(travel_light());
+    tokio::spawn(resident::travel_light());
     println!("listening agent http://{address}");
     life.expect_watchdog();
     if life.on_trial {
@@ -216,22 +211,6 @@ async fn live(settings: Arc<Settings>, life: Life) -> Result<Option<Handover>, F
     drain.send_replace(true);
     server.await.map_err(cannot("end the server in order"))?;
     Ok(next)
-}
-
-/// What only the start, or an operation since, needed is let go of.
-async fn travel_light() {
-    let Err(why) = let_go_now_and_then().await;
-    tracing::debug!(%why, "code that is not needed stays mapped");
-}
-
-async fn let_go_now_and_then() -> io::Result<Infallible> {
-    let mut now_and_then = interval_at(Instant::now() + SETTLED, TRIM_EVERY);
-    now_and_then.tick().await;
-    let mapped = Mapped::find()?;
-    loop {
-        mapped.let_go()?;
-        now_and_then.tick().await;
-    }
 }
 
 /// Everybody who remembers something, not yet alive.

@@ -4,13 +4,35 @@
 //! last. What only the start or an operation needed would therefore stay counted, and kept, for months.
 use nix::sys::mman::{MmapAdvise, madvise};
 use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process};
-use std::{io, num::NonZeroUsize, path::Path, ptr};
+use std::{convert::Infallible, io, num::NonZeroUsize, path::Path, ptr, time::Duration};
+use tokio::time::{Instant, interval_at};
+
+/// When the start is over, with the first round of all that is done every ten seconds.
+const SETTLED: Duration = Duration::from_secs(20);
+/// How often what was mapped since is let go of.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// What only the start, or an operation since, needed is let go of now and then.
+pub async fn travel_light() {
+    let Err(why) = let_go_now_and_then().await;
+    tracing::debug!(%why, "code that is not needed stays mapped");
+}
+
+async fn let_go_now_and_then() -> io::Result<Infallible> {
+    let mut now_and_then = interval_at(Instant::now() + SETTLED, EVERY);
+    now_and_then.tick().await;
+    let mapped = Mapped::find()?;
+    loop {
+        mapped.let_go()?;
+        now_and_then.tick().await;
+    }
+}
 
 /// Where our program's code and constants are mapped. They stay there, and finding them costs more than letting them go.
-pub struct Mapped(Vec<(u64, u64)>);
+struct Mapped(Vec<(u64, u64)>);
 
 impl Mapped {
-    pub fn find() -> io::Result<Mapped> {
+    fn find() -> io::Result<Mapped> {
         let myself = Process::myself().map_err(io::Error::other)?;
         let program = myself.exe().map_err(io::Error::other)?;
         let maps = myself.smaps().map_err(io::Error::other)?;
@@ -18,7 +40,7 @@ impl Mapped {
     }
 
     /// Unmaps them; what is used again comes back from the page cache at its first touch, in a microsecond.
-    pub fn let_go(&self) -> io::Result<()> {
+    fn let_go(&self) -> io::Result<()> {
         self.0.iter().try_for_each(|range| unmap(*range))
     }
 }

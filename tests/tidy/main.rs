@@ -32,7 +32,7 @@ impl Fault {
 
 type Rule = fn(&Project) -> Vec<Fault>;
 
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 17] = [
     rooms::bans,
     rooms::edges,
     rooms::accounts,
@@ -49,6 +49,7 @@ const RULES: [Rule; 16] = [
     papers::dependencies,
     papers::commands,
     papers::proofs,
+    papers::run_tests,
 ];
 
 /// Faults that no exception excuses, and exceptions that excuse none.

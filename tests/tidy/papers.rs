@@ -102,6 +102,23 @@ pub fn commands(project: &Project) -> Vec<Fault> {
     faults
 }
 
+/// Every file or folder of tests is run by `make test`, which names each of them.
+pub fn run_tests(project: &Project) -> Vec<Fault> {
+    let target = |path: &str| {
+        let place = path.strip_prefix("tests/")?.strip_suffix(".rs")?;
+        let name = place.strip_suffix("/main").unwrap_or(place);
+        (!name.contains('/')).then(|| name.to_owned())
+    };
+    let targets = project.sources.iter().filter_map(|source| Some((source, target(&source.path)?)));
+    let is_run = |name: &str| {
+        project.makefile.split("--test ").skip(1).any(|after| after.split([' ', '"']).next() == Some(name))
+    };
+    targets
+        .filter(|(_, name)| !is_run(name))
+        .map(|(source, name)| Fault::new("tests run", source, 0, format!("'make test' does not run --test {name}")))
+        .collect()
+}
+
 /// Every test that the last column of a table with the head `test` or `proof` names is there: `policy::status::x` is
 /// `fn x` in src/policy/status.rs or its tests, `it::x` in tests/it.
 pub fn proofs(project: &Project) -> Vec<Fault> {
@@ -211,5 +228,13 @@ mod tests {
             "Type `make demo`, or\n\n    make fly\n$ make demo\nThis should make no difference; `make test`.\n";
         project.documents = vec![("README.md".into(), document.into())];
         assert_eq!(commands(&project).iter().map(|f| f.line).collect::<Vec<_>>(), [3, 5]);
+    }
+
+    #[test]
+    fn every_kind_of_test_is_run() {
+        let files = ["tests/it/main.rs", "tests/it/agent.rs", "tests/more.rs", "tests/house/main.rs", "src/main.rs"];
+        let mut project = Project::of(&files.map(|path| (path, "fn main() {}")));
+        project.makefile = "test:\n\tfor t in \"--test it -- --test-threads=4\" \"--test house\"; do\n".into();
+        assert_eq!(run_tests(&project).iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["tests/more.rs"]);
     }
 }
