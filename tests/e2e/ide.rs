@@ -146,7 +146,9 @@ impl Rig {
     fn finished(&self, browser: &mut Running) {
         let ended = eventually_now(BROWSES_WITHIN, || browser.0.try_wait().unwrap());
         let seen = fs::read_to_string(self.folder.path().join("browser.log")).unwrap_or_default();
-        assert!(ended.is_some_and(|status: ExitStatus| status.success()), "{seen}\nthe gateway's log:\n{}", self.log());
+        let editor = fs::read_to_string(self.folder.path().join("code-server.log")).unwrap_or_default();
+        let logs = || format!("{seen}\nthe gateway's log:\n{}\nthe editor's log:\n{editor}", self.log());
+        assert!(ended.is_some_and(|status: ExitStatus| status.success()), "{}", logs());
         let secrets = ["token=", "zlh_dev_ide_token="];
         assert!(secrets.iter().all(|secret| !self.log().contains(secret)), "a secret is in the log:\n{}", self.log());
     }
