@@ -14,8 +14,9 @@ use std::{
 
 /// An agent that lets this much pile up unread is cut off; it finds everything in the state file.
 const MOST_UNSENT: usize = 256 << 10;
-/// One read of the socket.
-const CHUNK: usize = 32 << 10;
+/// One read of the socket. Most orders fit; more room would only be more pages to clear before each read, and to copy
+/// first while the next run's process has them too.
+const CHUNK: usize = 4 << 10;
 /// Descriptors that may wait for the order they belong to.
 const MOST_FDS: usize = 2;
 
