@@ -55,20 +55,31 @@ impl Watch {
         }
     }
 
-    /// A descriptor that somebody else holds too stays watched after we have closed it, so a change of owner begins anew.
+    /// What goes is removed before anything comes, since the number may be the same. A descriptor that somebody else holds
+    /// too stays watched after we have closed it: what can no longer be removed, and whatever changes its owner, means to
+    /// begin anew.
     fn learn(&mut self, wanted: [Interest; SLOTS]) {
-        let moved = self.known.map(|i| i.place()) != wanted.map(|i| i.place());
-        if moved || self.epoll.is_none() {
+        let changed = |goes: bool| {
+            let pairs = self.known.iter().zip(&wanted).enumerate();
+            pairs.filter(move |(_, (old, new))| old != new && (new.fd < 0) == goes)
+        };
+        let in_place = |epoll| changed(true).chain(changed(false)).all(|(i, (old, new))| change(epoll, i, old, new));
+        if !self.epoll.as_ref().is_some_and(in_place) {
             self.epoll = begin(&wanted);
-        } else if let Some(epoll) = &self.epoll {
-            let changed = (0..SLOTS).filter(|i| self.known[*i] != wanted[*i]);
-            let mut refused = changed.map(|i| with(&wanted[i], i, |fd, event| epoll.modify(fd, event)));
-            if refused.any(|done| done.is_err()) {
-                self.epoll = None;
-            }
         }
         self.known = wanted;
     }
+}
+
+/// False if it takes more than one step, or is refused.
+fn change(epoll: &Epoll, slot: usize, old: &Interest, new: &Interest) -> bool {
+    let done = match (old.fd >= 0, new.fd >= 0) {
+        (true, false) => with(old, slot, |fd, _| epoll.delete(fd)),
+        (false, true) => with(new, slot, |fd, event| epoll.add(fd, *event)),
+        _ if old.place() == new.place() => with(new, slot, |fd, event| epoll.modify(fd, event)),
+        _ => return false,
+    };
+    done.is_ok()
 }
 
 fn begin(wanted: &[Interest; SLOTS]) -> Option<Epoll> {
@@ -82,7 +93,7 @@ fn begin(wanted: &[Interest; SLOTS]) -> Option<Epoll> {
 
 fn with<T>(interest: &Interest, slot: usize, act: impl FnOnce(BorrowedFd<'_>, &mut EpollEvent) -> T) -> T {
     let mut event = EpollEvent::new(EpollFlags::from_bits_truncate(interest.events), slot as u64);
-    // SAFETY: the keeper has it open, or it would not be interested.
+    // SAFETY: for one system call, which refuses a number that was closed, or is another's by now.
     act(unsafe { BorrowedFd::borrow_raw(interest.fd) }, &mut event)
 }
 
@@ -137,6 +148,26 @@ mod tests {
         assert_eq!(watch.wait(slots(edge), NOW)[0], 0);
         writer.write_all(b"x").unwrap();
         assert_eq!(watch.wait(slots(edge), NOW)[0], libc::EPOLLIN, "more came, although none was read");
+    }
+
+    #[test]
+    fn what_goes_and_comes_again_is_watched_in_place() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let (quiet, _open) = std::io::pipe().unwrap();
+        let here = Interest { fd: reader.as_raw_fd(), events: libc::EPOLLIN | EDGES, owner: 1 };
+        let there = Interest { fd: quiet.as_raw_fd(), events: libc::EPOLLIN, owner: 1 };
+        let with = |first| [first, there, Interest::NONE, Interest::NONE, Interest::NONE];
+        let mut watch = Watch::new();
+        watch.wait(with(here), NOW);
+        let before = watch.epoll.as_ref().unwrap().0.as_raw_fd();
+        writer.write_all(b"x").unwrap();
+        assert_eq!(watch.wait(with(Interest::NONE), NOW), [0; SLOTS], "nobody asks for it now");
+        let next = Interest { owner: 2, ..here };
+        assert_eq!(watch.wait(with(next), NOW)[0], libc::EPOLLIN, "what came meanwhile is news to its next owner");
+        assert_eq!(watch.epoll.as_ref().unwrap().0.as_raw_fd(), before);
+        // The number changes hands and place in one step.
+        let moved = [Interest::NONE, Interest { owner: 3, ..next }, there, Interest::NONE, Interest::NONE];
+        assert_eq!(watch.wait(moved, NOW)[1], libc::EPOLLIN);
     }
 
     #[test]
