@@ -60,13 +60,19 @@ fn tell(gate: c_int, (step, errno): (LaunchStep, i32)) {
     unsafe { libc::send(gate, word.as_ptr().cast(), word.len(), libc::MSG_NOSIGNAL) };
 }
 
-/// The order matters: the cgroup first, so that nothing is charged elsewhere; the folder while we may still enter it;
-/// the user before the promise to gain no rights; the signal mask last.
+/// The order matters: the cgroup first, so that nothing is charged elsewhere; before the wait all that can be done by one
+/// whom the workload must not be able to touch, so as root; the folder while we may still enter it; then the user, for
+/// good; the signal mask last.
 fn steps(errand: &mut Errand<'_>) -> Step<Infallible> {
     enter_cgroups(errand.cgroups)?;
     start_session(errand.slave)?;
     set_limits(errand.max_files, errand.umask)?;
     clear_signals();
+    if let Some(identity) = errand.identity {
+        join_groups(identity)?;
+    }
+    // SAFETY: no pointers.
+    check(LaunchStep::User, unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
     match &mut errand.call {
         Call::Now(..) => leave_descriptors()?,
         Call::Later(gate) => wait_at(*gate)?,
@@ -77,10 +83,8 @@ fn steps(errand: &mut Errand<'_>) -> Step<Infallible> {
         sign_record(*state, record);
     }
     if let Some(identity) = errand.identity {
-        become_user(identity)?;
+        become_user(identity.uid)?;
     }
-    // SAFETY: no pointers.
-    check(LaunchStep::User, unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
     unblock_signals();
     failpoint::reach_for_parent(c"keeper.after_fork_before_exec");
     failpoint::reach(c"child.before_exec").map_err(|e| (LaunchStep::Exec, e.raw_os_error().unwrap_or(libc::EIO)))?;
@@ -179,15 +183,20 @@ fn sign_record(state: StateFile, record: &mut RunRecord) {
     state.write_record(record);
 }
 
-/// Groups, group, user, in this order and for good: then it is tried whether root comes back.
-fn become_user(identity: &Identity) -> Step {
-    let Identity { uid, gid, groups } = identity;
+fn join_groups(Identity { gid, groups, .. }: &Identity) -> Step {
     // SAFETY: the group list is valid for its length.
     unsafe {
         check(LaunchStep::User, libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) as c_int)?;
-        check(LaunchStep::User, libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid) as c_int)?;
-        check(LaunchStep::User, libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid) as c_int)?;
-        if *uid != 0 && libc::syscall(libc::SYS_setuid, 0) == 0 {
+        check(LaunchStep::User, libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid) as c_int)
+    }
+}
+
+/// Afterwards it is tried whether root comes back.
+fn become_user(uid: u32) -> Step {
+    // SAFETY: no pointers.
+    unsafe {
+        check(LaunchStep::User, libc::syscall(libc::SYS_setresuid, uid, uid, uid) as c_int)?;
+        if uid != 0 && libc::syscall(libc::SYS_setuid, 0) == 0 {
             return Err((LaunchStep::User, libc::EPERM));
         }
     }
