@@ -93,12 +93,22 @@ impl Status {
     /// `interval`: `status.interval`.
     pub fn new(identity: Identity, gauges: Arc<dyn Gauges>, interval: Duration) -> Result<Status, serde_json::Error> {
         let game = GamePart { recovering: true, ..GamePart::default() };
-        let parts = Parts { identity: identity.clone(), game: game.clone(), ..Parts::default() };
+        let dev = DevPart { recovering: true, ..DevPart::default() };
+        let update = UpdatePart { recovering: true, ..UpdatePart::default() };
+        let parts = Parts {
+            identity: identity.clone(),
+            game: game.clone(),
+            code_server: game.clone(),
+            dev: dev.clone(),
+            update: update.clone(),
+            ..Parts::default()
+        };
         let now = gauges.now();
         let first = with_json(unsent(fold(&parts, now), &parts, &[], now.1))?;
-        let (game, dev, code_server) = (watch::Sender::new(game), watch::Sender::default(), watch::Sender::default());
+        let (code_server, game) = (watch::Sender::new(game.clone()), watch::Sender::new(game));
+        let (dev, update) = (watch::Sender::new(dev), watch::Sender::new(update));
         let (install, published) = (watch::Sender::default(), watch::Sender::new(Arc::new(first)));
-        let (update, sshd, tailscale) = (watch::Sender::default(), watch::Sender::default(), watch::Sender::default());
+        let (sshd, tailscale) = (watch::Sender::default(), watch::Sender::default());
         let (activity, backup) = (watch::Sender::default(), watch::Sender::default());
         let shared = Shared {
             identity,
@@ -330,7 +340,7 @@ impl StatusAggregator {
 
 fn same(shown: &Published, fresh: &Published) -> bool {
     says_the_same(&shown.snapshot, &fresh.snapshot)
-        && shown.operations == fresh.operations
+        && (shown.recovering, &shown.operations) == (fresh.recovering, &fresh.operations)
         && shown.crashes == fresh.crashes
         && shown.checks == fresh.checks
 }
@@ -339,7 +349,8 @@ fn same(shown: &Published, fresh: &Published) -> bool {
 fn unsent(snapshot: Snapshot, parts: &Parts, was: &[Check], at: WallTime) -> Published {
     let checks = findings(parts).into_iter().map(|f| check(f, was, at)).collect();
     let (operations, crashes) = (all_operations(parts), all_crashes(parts));
-    Published { snapshot, json: Bytes::new(), operations, crashes, checks: Arc::new(checks) }
+    let recovering = parts.are_recovering();
+    Published { snapshot, json: Bytes::new(), recovering, operations, crashes, checks: Arc::new(checks) }
 }
 
 fn with_json(unsent: Published) -> Result<Published, serde_json::Error> {

@@ -268,6 +268,7 @@ impl UpdaterActor {
     fn publish(&self, state: &State) {
         let standing = state.desk.standing();
         self.shared.status.publish_update(UpdatePart {
+            recovering: !state.desk.remembers(),
             warnings: warnings(&standing),
             operations: Arc::new(state.desk.operations()),
         });

@@ -206,6 +206,7 @@ pub fn published(revision: u64) -> Published {
     Published {
         json: serde_json::to_vec(&snapshot).unwrap().into(),
         snapshot,
+        recovering: false,
         operations: Arc::default(),
         crashes: Arc::default(),
         checks: Arc::new(vec![check("game", true)]),

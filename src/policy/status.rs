@@ -52,6 +52,8 @@ pub struct Parts {
 /// What the UpdaterActor says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpdatePart {
+    /// It does not know yet what was ordered in earlier lives.
+    pub recovering: bool,
     pub warnings: Vec<Warning>,
     /// Newest first.
     pub operations: Arc<Vec<Operation>>,
@@ -181,6 +183,15 @@ impl Parts {
 
     pub fn kind(&self) -> Kind {
         if self.dev.configured || self.identity.kind == Some(Kind::Dev) { Kind::Dev } else { Kind::Game }
+    }
+
+    /// Somebody who remembers what was ordered in earlier lives has not found it out yet.
+    pub fn are_recovering(&self) -> bool {
+        let workload = match self.kind() {
+            Kind::Game => self.game.recovering,
+            Kind::Dev => self.dev.recovering || self.code_server.recovering,
+        };
+        workload || self.update.recovering
     }
 
     fn workload_operations(&self) -> &Arc<Vec<Operation>> {

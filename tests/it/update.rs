@@ -129,7 +129,8 @@ fn comes_back(agent: &mut Agent) -> bool {
 async fn outcome(agent: &Agent, operation: &str) -> (String, String) {
     let path = format!("/operations/{operation}");
     let ended = eventually("an outcome", WITHIN, async || {
-        let row = agent.try_call(reqwest::Method::GET, &path, None).await.ok()?.body_json()?;
+        let reply = agent.try_call(reqwest::Method::GET, &path, None).await.ok()?;
+        let row = reply.body_json().filter(|_| reply.status != 503)?;
         (!matches!(row["state"].as_str(), Some("queued" | "running"))).then_some(row)
     });
     let row = ended.await;

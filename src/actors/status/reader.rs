@@ -10,6 +10,8 @@ pub struct Published {
     pub snapshot: Snapshot,
     /// `snapshot` as JSON.
     pub json: Bytes,
+    /// Operations of earlier lives may still be missing.
+    pub recovering: bool,
     /// Newest first, at most `limits.operations_kept`.
     pub operations: Arc<Vec<Operation>>,
     /// Newest first, at most `limits.crashes_kept`.

@@ -1,8 +1,9 @@
 //! `/operations`: what was asked for and how it ended.
 use super::Agent;
 use crate::{
+    actors::status::Published,
     http::problem::{Code, Problem},
-    model::operation::Operation,
+    model::{operation::Operation, refusal::Refusal},
 };
 use axum::{
     Json,
@@ -33,7 +34,7 @@ pub async fn list(State(agent): State<Arc<Agent>>) -> Json<Operations> {
     Json(Operations { operations: agent.status.current().operations.clone() })
 }
 
-#[utoipa::path(get, path = "/operations/{id}", tag = "agent", params(("id" = String, Path,)), responses((status = 200, body = Operation), (status = 401, body = Problem), (status = 404, body = Problem)))]
+#[utoipa::path(get, path = "/operations/{id}", tag = "agent", params(("id" = String, Path,)), responses((status = 200, body = Operation), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub async fn one(State(agent): State<Arc<Agent>>, Path(id): Path<String>) -> Result<Json<Operation>, Problem> {
     let mut reader = agent.status.clone();
     let mut published = reader.current();
@@ -42,17 +43,22 @@ pub async fn one(State(agent): State<Arc<Agent>>, Path(id): Path<String>) -> Res
         if let Some(found) = published.operations.iter().find(|operation| operation.id.0 == id) {
             return Ok(Json(found.clone()));
         }
-        if !is_fresh(&id) {
-            return Err(Code::NO_SUCH_OPERATION.into());
+        if !is_fresh(&id) && !published.recovering {
+            return Err(unknown(&published));
         }
         let revision = published.snapshot.revision.0;
         let newer = timeout_at(until, reader.past(revision));
         published = match newer.await {
             Ok(newer) if newer.snapshot.revision.0 > revision => newer,
-            // Unknown, and nobody will publish it any more.
-            Ok(_) | Err(_) => return Err(Code::NO_SUCH_OPERATION.into()),
+            // Nobody will publish it in time.
+            Ok(_) | Err(_) => return Err(unknown(&published)),
         };
     }
+}
+
+/// It is only denied by who knows all that earlier lives left.
+fn unknown(published: &Published) -> Problem {
+    if published.recovering { Refusal::Recovering.into() } else { Code::NO_SUCH_OPERATION.into() }
 }
 
 /// Who was just told of an operation may ask before the status that shows it is out. Ids are UUIDv7: they tell their age.

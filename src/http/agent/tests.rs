@@ -461,6 +461,20 @@ async fn operations_crashes_and_players() {
 }
 
 #[tokio::test]
+async fn while_the_past_is_not_known_no_operation_is_denied() {
+    let agent = Fixture::start().await;
+    agent.publish(|p| p.recovering = true);
+    let reply = agent.ask("GET", "/operations/a").await;
+    assert_eq!((reply.status, reply.problem().as_str()), (503, "recovering"));
+    let read = async {
+        agent.publish(|p| (p.recovering, p.operations) = (false, Arc::new(vec![operation("a", OperationState::Done)])));
+    };
+    let (reply, ()) = tokio::join!(agent.ask("GET", "/operations/a"), read);
+    assert_eq!(reply.json()["id"], "a");
+    assert_eq!(agent.ask("GET", "/operations/b").await.problem(), "no_such_operation");
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_a_problem_too() {
     let agent = Fixture::start().await;
     for path in ["/", "/nothing", "/status/", "//status", "/operations/a/b", "/%2e%2e/status"] {

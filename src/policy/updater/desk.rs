@@ -273,6 +273,11 @@ impl Desk {
         }
     }
 
+    /// What earlier lives left is known.
+    pub fn remembers(&self) -> bool {
+        self.record.is_some()
+    }
+
     /// Updates that were ordered, newest first; the one under way says what it is doing.
     pub fn operations(&self) -> Vec<Operation> {
         let mut operations = self.record.as_ref().map(|record| record.operations.clone()).unwrap_or_default();
