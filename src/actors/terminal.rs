@@ -228,9 +228,10 @@ impl TerminalActor {
     fn with(&self, me: &ActorRef<Message>, state: &mut State, name: &str, ask: impl FnOnce(&mut Open) -> Vec<Effect>) {
         let Some(open) = state.sessions.get_mut(name) else { return };
         let effects = ask(open);
-        self.perform(me, &mut state.tasks, open, effects);
+        // Before anybody is let in, who may type at once.
         let live = open.session.live();
         open.desk.live.send_if_modified(|was| std::mem::replace(was, live) != live);
+        self.perform(me, &mut state.tasks, open, effects);
         if open.session.is_gone() {
             state.sessions.remove(name);
             self.handle.desks.close(name);
