@@ -20,4 +20,4 @@ pub use disk::SmallDisk;
 pub use leaks::{end_all, strays};
 pub use ports::free_port;
 pub use sandbox::{Sandbox, install};
-pub use waiting::{eventually, eventually_now};
+pub use waiting::{eventually, eventually_now, patiently};

@@ -1,6 +1,6 @@
 //! `zlh console` on a real terminal: raw mode comes and goes, keys and sizes arrive, the agent may be replaced.
 use super::{PATIENCE, Script, TOKEN, Terminal, out, zlh};
-use crate::support::eventually;
+use crate::support::{eventually, patiently};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::{os::unix::process::ExitStatusExt, process::Command, process::Stdio};
@@ -35,8 +35,11 @@ async fn until_typed(agent: &Script, text: &str) {
     eventually(&format!("{text:?} at the agent"), PATIENCE, async || (typed(agent) == text).then_some(())).await;
 }
 
-async fn until_frame(agent: &Script, frame: Value) {
-    eventually(&frame.to_string(), PATIENCE, async || agent.seen(|f| f.frames.contains(&frame).then_some(()))).await;
+async fn until_size(agent: &Script, terminal: &Terminal, columns: u16, rows: u16) {
+    let size = json!({"type": "resize", "columns": columns, "rows": rows});
+    let told = patiently(PATIENCE, async || agent.seen(|f| f.frames.contains(&size).then_some(()))).await;
+    let frames = agent.seen(|f| f.frames.clone());
+    assert!(told.is_some(), "{size} never came, only {frames:?}; {terminal}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,11 +49,11 @@ async fn a_shell_gets_every_key_and_the_window_size() {
     terminal.until("earlier");
     assert!(terminal.is_raw());
     assert_eq!(agent.seen(|f| f.viewers.clone()), ["session=build%20%26%20test"]);
-    until_frame(&agent, json!({"type": "resize", "columns": 80, "rows": 24})).await;
+    until_size(&agent, &terminal, 80, 24).await;
     terminal.press("ls\x03\x1b[Aé\t");
     until_typed(&agent, "ls\x03\x1b[Aé\t").await;
     terminal.resize(132, 50);
-    until_frame(&agent, json!({"type": "resize", "columns": 132, "rows": 50})).await;
+    until_size(&agent, &terminal, 132, 50).await;
     agent.print("\x1b[2Jvi\n");
     terminal.until("\x1b[2Jvi");
     terminal.press("\x1d");

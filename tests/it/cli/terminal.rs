@@ -8,7 +8,8 @@ use nix::{
     },
 };
 use std::{
-    fs::File,
+    fmt,
+    fs::{self, File},
     io::{Read, Write},
     os::{fd::OwnedFd, unix::process::CommandExt},
     process::{Child, Command, ExitStatus, Stdio},
@@ -101,6 +102,14 @@ impl Terminal {
         let cooked = LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
         assert!(flags.contains(cooked), "the terminal is left raw: {flags:?}");
         status
+    }
+}
+
+/// For the failure of a test: does it still run, and what has it shown?
+impl fmt::Display for Terminal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_else(|e| e.to_string());
+        write!(f, "the program is {stat:?}, its screen:\n{}", self.shown())
     }
 }
 

@@ -1,5 +1,5 @@
 //! A real agent as a child process, and plain calls to its API.
-use super::{Console, Sandbox, eventually, waiting::patiently};
+use super::{Console, Sandbox, eventually, patiently};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
