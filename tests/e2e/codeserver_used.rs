@@ -3,6 +3,7 @@ use crate::{
     codeserver::{Rig, up},
     it::support::{Agent, eventually, eventually_now},
     parts::ide_part,
+    workspace::lay_out,
 };
 use nix::unistd::{Uid, User, chown};
 use serde_json::{Value, json};
@@ -23,11 +24,13 @@ fn dev() -> Uid {
     User::from_name("dev").unwrap().expect("account dev").uid
 }
 
-/// A file of the person's, as the explorer shows it.
+/// Lays out a workspace that is the person's; its file.
 fn readme(workspace: &Path) -> PathBuf {
-    let file = workspace.join("readme.txt");
-    fs::write(&file, "hello\n").unwrap();
-    chown(&file, Some(dev()), None).unwrap();
+    let made = lay_out(workspace);
+    for path in &made {
+        chown(path, Some(dev()), None).unwrap();
+    }
+    let [file, ..] = made;
     file
 }
 

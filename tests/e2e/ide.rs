@@ -4,6 +4,7 @@ use crate::{
     it::support::{client, eventually_now},
     parts::ide_part,
     play::free_port,
+    workspace::lay_out,
 };
 use serde_json::{Value, json};
 use std::{
@@ -45,7 +46,7 @@ impl Rig {
     async fn start(flags: &[&str]) -> Rig {
         let folder = tempfile::Builder::new().prefix("zlh-ide-").tempdir().unwrap();
         fs::create_dir(folder.path().join("workspace")).unwrap();
-        fs::write(folder.path().join("workspace/readme.txt"), "hello\n").unwrap();
+        lay_out(&folder.path().join("workspace"));
         let (code_server, ide_port) = code_server(folder.path());
         let mut rig = Rig {
             folder,

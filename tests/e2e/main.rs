@@ -23,3 +23,4 @@ mod runtimes;
 mod shop;
 mod squid;
 mod teeworlds;
+mod workspace;
