@@ -13,11 +13,17 @@ pub mod up;
 
 use args::{Arguments, Verb};
 use clap::Parser;
+use nix::sys::signal::SigSet;
 use std::process::ExitCode;
 
 /// Reads the command line, does what it says, and says how that went (`--help` lists the exit codes).
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
+    // A parent may have blocked signals for itself (`perf record` blocks SIGWINCH), and a new program inherits that:
+    // it would never hear what resizes or ends it. Threads inherit this mask, and what we start does too.
+    if let Err(e) = SigSet::empty().thread_set_mask() {
+        eprintln!("zlh: some signals may not be heard, they stay blocked: {e}");
+    }
     match arguments.verb {
         Verb::Agent(args) => agent::run(args::AgentArgs { token_file: arguments.client.token_file, ..args }),
         Verb::Gateway(args) => gateway::run(args),

@@ -1,16 +1,23 @@
 //! `zlh console` on a real terminal: raw mode comes and goes, keys and sizes arrive, the agent may be replaced.
 use super::{PATIENCE, Script, TOKEN, Terminal, out, zlh};
 use crate::support::{eventually, patiently};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use serde_json::{Value, json};
-use std::{os::unix::process::ExitStatusExt, process::Command, process::Stdio};
+use std::{
+    os::unix::process::{CommandExt, ExitStatusExt},
+    process::{Command, Stdio},
+};
 use tokio::io::AsyncWriteExt;
 
 fn attach(agent: &Script, words: &[&str]) -> Terminal {
+    Terminal::start(console(agent, words))
+}
+
+fn console(agent: &Script, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zlh"));
     command.env_clear().env("ZLH_URL", agent.url()).env("ZLH_AGENT_TOKEN", TOKEN).env("TERM", "xterm");
     command.arg("console").args(words);
-    Terminal::start(command)
+    command
 }
 
 async fn game() -> Script {
@@ -58,6 +65,20 @@ async fn a_shell_gets_every_key_and_the_window_size() {
     terminal.until("\x1b[2Jvi");
     terminal.press("\x1d");
     assert_eq!(terminal.ended().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signals_that_the_parent_has_blocked_are_heard() {
+    let agent = shell().await;
+    let mut command = console(&agent, &[]);
+    // SAFETY: one system call, which touches nothing of the parent.
+    unsafe { command.pre_exec(|| Ok(SigSet::all().thread_block()?)) };
+    let mut terminal = Terminal::start(command);
+    until_size(&agent, &terminal, 80, 24).await;
+    terminal.resize(132, 50);
+    until_size(&agent, &terminal, 132, 50).await;
+    terminal.signal(Signal::SIGTERM);
+    assert_eq!(terminal.ended().code(), Some(128 + Signal::SIGTERM as i32));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
