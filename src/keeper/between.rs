@@ -26,10 +26,15 @@ impl Between {
         Between { past, terminal, until: sys::boot_time() + SOON }
     }
 
-    /// Did the last run end by itself and badly?
-    pub fn is_after_crash(&self) -> bool {
+    /// It has been that long, also where nobody has found the time to see it.
+    pub fn is_over(&self) -> bool {
+        self.until <= sys::boot_time()
+    }
+
+    /// Is the agent about to answer a crash at once? The last run has ended by itself and badly, a moment ago.
+    pub fn is_right_after_crash(&self) -> bool {
         let record = &self.past.record;
-        !self.past.signalled && (record.wait_code, record.wait_status) != (libc::CLD_EXITED, 0)
+        !self.is_over() && !self.past.signalled && (record.wait_code, record.wait_status) != (libc::CLD_EXITED, 0)
     }
 
     pub fn take_terminal(&mut self) -> Option<Terminal> {
@@ -39,5 +44,39 @@ impl Between {
     /// The counter of `file`, if it is the one that the last run had open.
     pub fn take_counter(&mut self, file: Option<&[u8]>) -> Option<OomCounter> {
         (self.past.notes.oom_counter.as_deref() == file).then(|| std::mem::take(&mut self.past.oom))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{layout::RunRecord, notes::Notes, signals::Leader},
+        *,
+    };
+    use libc::{CLD_EXITED, CLD_KILLED, SIGKILL};
+    use std::fs::File;
+
+    fn past(wait_code: i32, wait_status: i32, signalled: bool) -> Run {
+        let record = RunRecord { wait_code, wait_status, ..Default::default() };
+        let leader = Leader::new(2, File::open("/dev/null").unwrap().into()).unwrap(); // it is past, nobody signals it
+        let mut run = Run::launched(record, leader, Terminal::open().unwrap(), Notes::default(), OomCounter::default());
+        run.signalled = signalled;
+        run
+    }
+
+    #[test]
+    fn only_a_crash_of_a_moment_ago_is_answered_at_once() {
+        for (code, status, signalled, over, expected) in [
+            (CLD_KILLED, SIGKILL, false, false, true),
+            (CLD_EXITED, 1, false, false, true),
+            (CLD_EXITED, 0, false, false, false),
+            (CLD_KILLED, SIGKILL, true, false, false),
+            // A keeper that got no processor finds the end of its patience and the order at the same time.
+            (CLD_KILLED, SIGKILL, false, true, false),
+        ] {
+            let mut between = Between::begin(past(code, status, signalled), true);
+            between.until = if over { sys::boot_time() } else { between.until + Duration::from_secs(60) };
+            assert_eq!(between.is_right_after_crash(), expected, "{code} {status} {signalled} {over}");
+        }
     }
 }

@@ -123,7 +123,7 @@ fn begin_run(keeper: &mut Keeper, order: &Launch) -> Result<RunRecord, Failure> 
     // Nothing to do about an errno here: the program runs.
     let _ = failpoint::reach(c"keeper.after_exec_ok");
     keeper.run = Some(Run::launched(record, leader, terminal, notes, oom));
-    if keeper.between.as_ref().is_some_and(Between::is_after_crash) {
+    if keeper.between.as_ref().is_some_and(Between::is_right_after_crash) {
         keeper.next = Next::expect(order);
     }
     Ok(record)
