@@ -36,6 +36,7 @@ pub mod probe;
 pub mod process;
 pub mod releases;
 pub mod resident;
+pub mod rest;
 pub mod runtimes;
 pub mod server_files;
 pub mod server_root;

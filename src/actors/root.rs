@@ -26,6 +26,9 @@ pub type Spawn = Arc<dyn Fn(ActorCell) -> BoxFuture<'static, Result<ActorCell, S
 /// Does the child answer within this time?
 pub type Ping = Arc<dyn Fn(Duration) -> BoxFuture<'static, bool> + Send + Sync>;
 
+/// Waits that long.
+pub type Rest = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
+
 pub const PING_EVERY: Duration = Duration::from_secs(15);
 const PING_WITHIN: Duration = Duration::from_secs(5);
 /// Unanswered pings in a row before a child is killed, and before it is admitted that this does not help.
@@ -71,9 +74,15 @@ pub struct Root {
 impl Root {
     /// Brings up the children in this order.
     pub async fn spawn(children: Vec<Child>, rule: Restart) -> Result<Root, SpawnErr> {
+        Root::spawn_resting(children, rule, Arc::new(|time| Box::pin(tokio::time::sleep(time)))).await
+    }
+
+    /// As [`Root::spawn`]; between two rounds of questions it waits by `rest`.
+    pub async fn spawn_resting(children: Vec<Child>, rule: Restart, rest: Rest) -> Result<Root, SpawnErr> {
         let failed = watch::Sender::new(None);
         let failure = failed.subscribe();
-        let (actor, life) = Actor::spawn(None, RootActor { rule, failed, began: Instant::now() }, children).await?;
+        let root = RootActor { rule, rest, failed, began: Instant::now() };
+        let (actor, life) = Actor::spawn(None, root, children).await?;
         Ok(Root { actor, life, failure })
     }
 
@@ -124,6 +133,7 @@ enum Message {
 
 struct RootActor {
     rule: Restart,
+    rest: Rest,
     failed: watch::Sender<Option<String>>,
     began: Instant,
 }
@@ -154,7 +164,7 @@ impl Actor for RootActor {
     }
 
     async fn post_start(&self, me: ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
-        me.send_after(PING_EVERY, || Message::Ping);
+        self.ping(&me, state);
         for child in 0..state.wards.len() {
             self.bear(&me, state, child).await?;
         }
@@ -169,7 +179,10 @@ impl Actor for RootActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Bear(child) => self.bear(&me, state, child).await,
-            Message::Ping => self.ping(&me, state),
+            Message::Ping => {
+                self.ping(&me, state);
+                Ok(())
+            }
             Message::Pinged { child, who, answered } => self.on_pinged(state, child, who, answered),
             Message::Close(reply) => self.close(state, reply),
             Message::Stop => self.stop(&me, state).await,
@@ -255,18 +268,25 @@ impl RootActor {
         Err(reason.into())
     }
 
-    /// One task asks all; answers come back as messages.
-    fn ping(&self, me: &ActorRef<Message>, state: &State) -> Result<(), ActorProcessingErr> {
-        me.send_after(PING_EVERY, || Message::Ping);
-        for (child, ward) in state.wards.iter().enumerate() {
-            let Some(cell) = &ward.cell else { continue };
-            let (me, who, answer) = (me.clone(), cell.get_id(), (ward.child.ping)(PING_WITHIN));
-            tokio::spawn(async move {
-                let answered = answer.await;
-                _ = me.cast(Message::Pinged { child, who, answered });
-            });
-        }
-        Ok(())
+    /// One task asks all and calls the next round. It asks one after the other: asked together, each would wake another
+    /// thread, which finds nothing left to do.
+    fn ping(&self, me: &ActorRef<Message>, state: &State) {
+        let ask = |(child, ward): (usize, &Ward)| Some((child, ward.cell.as_ref()?.get_id(), ward.child.ping.clone()));
+        let asked: Vec<_> = state.wards.iter().enumerate().filter_map(ask).collect();
+        let (me, rest) = (me.clone(), (self.rest)(PING_EVERY));
+        tokio::spawn(async move {
+            let next = async {
+                rest.await;
+                _ = me.cast(Message::Ping); // a root that is gone asks nobody
+            };
+            let answers = async {
+                for (child, who, ping) in asked {
+                    let answered = ping(PING_WITHIN).await;
+                    _ = me.cast(Message::Pinged { child, who, answered });
+                }
+            };
+            tokio::join!(next, answers)
+        });
     }
 
     fn on_pinged(

@@ -48,6 +48,10 @@ pub trait Gauges: Send + Sync + 'static {
     fn usage(&self, pid: Option<i32>) -> BoxFuture<'static, Usage>;
     /// What this machine cannot give the workload, as far as it is known now; no I/O.
     fn warnings(&self) -> Vec<Warning>;
+    /// Waits, with as few wake-ups as this machine can.
+    fn rest(&self, time: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(time))
+    }
 }
 
 /// Handle for those who have something to say; survives the actor's own restarts.
@@ -312,15 +316,15 @@ impl StatusAggregator {
     /// Samples now, in a task; the next tick is armed from here, so a slow machine gets fewer samples and no burst.
     fn tick(&self, me: &ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
         while state.tasks.try_join_next().is_some() {}
-        let (me, interval) = (me.clone(), self.shared.interval);
-        let usage = self.shared.gauges.usage(state.parts.process().map(|p| p.pid));
+        let (me, interval, gauges) = (me.clone(), self.shared.interval, self.shared.gauges.clone());
+        let usage = gauges.usage(state.parts.process().map(|p| p.pid));
         state.tasks.spawn(async move {
-            let next = tokio::time::Instant::now() + interval;
+            let began = tokio::time::Instant::now();
             match tokio::time::timeout(interval, usage).await {
                 Ok(usage) => _ = me.cast(Message::Sampled(usage)),
                 Err(_) => tracing::warn!("the resource sample took longer than status.interval"),
             }
-            tokio::time::sleep_until(next).await;
+            gauges.rest(interval.saturating_sub(began.elapsed())).await;
             _ = me.cast(Message::Tick);
         });
         Ok(())

@@ -22,13 +22,13 @@ use crate::{
         dev_provision::DevProvision,
         game_server::{GameServer, world::World},
         installer::Installer,
-        root::{Child, Root, actor_rule},
+        root::{Child, Rest, Root, actor_rule},
         status::Status,
         terminal::Terminal,
         updater::Updater,
     },
     config::{self, Origins, Sources},
-    host::{keeper_client::KeeperClient, process, resident, store::StoreError},
+    host::{keeper_client::KeeperClient, process, resident, rest, store::StoreError},
     http::{
         agent::{Agent, Build},
         hosts::Hosts,
@@ -179,7 +179,8 @@ async fn live(settings: Arc<Settings>, life: Life) -> Result<Option<Handover>, F
         addons,
         backups: container.backups.clone(),
     };
-    let mut root = Root::spawn(children, actor_rule()).await.map_err(cannot("start the root actor"))?;
+    let rest: Rest = Arc::new(|time| Box::pin(rest::rest(time)));
+    let mut root = Root::spawn_resting(children, actor_rule(), rest).await.map_err(cannot("start the root actor"))?;
     let (drain, drained) = watch::channel(false);
     let (container, installer, updates) = (Arc::new(container), Arc::new(installer), Arc::new(updater.clone()));
     let hosts = hosts(&settings, address);

@@ -152,6 +152,20 @@ async fn a_frozen_child_is_replaced_after_three_pings() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_frozen_keeps_nobody_else_from_being_asked() {
+    let (a, b) = (Nursery::default(), Nursery::default());
+    let _root = Root::spawn(vec![a.child(), b.child()], actor_rule()).await.unwrap();
+    b.until_born(1).await;
+    let frozen = Instant::now();
+    for nursery in [&a, &b] {
+        nursery.slot.cast(Order::Freeze);
+    }
+    b.until_born(2).await;
+    assert!(frozen.elapsed() <= PING_EVERY * 3 + PING_WITHIN * 2 + Duration::from_secs(2), "{:?}", frozen.elapsed());
+    assert_eq!(a.births(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn on_the_way_down_nothing_is_born_and_nobody_is_left() {
     let (a, b) = (Nursery::default(), Nursery::default());
     let root = Root::spawn(vec![a.child(), b.child()], actor_rule()).await.unwrap();

@@ -7,6 +7,7 @@ use crate::{
         keeper_client::KeeperClient,
         machine,
         process::OrphanReaper,
+        rest,
         usage::{Measured, UsageReader},
     },
     model::{
@@ -19,6 +20,7 @@ use futures_util::future::BoxFuture;
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 pub struct MachineGauges {
@@ -56,6 +58,10 @@ impl Gauges for MachineGauges {
         warnings.extend(unknown);
         warnings.retain(|warning| warning.code != "cgroup_kill_unavailable");
         warnings
+    }
+
+    fn rest(&self, time: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(rest::rest(time))
     }
 
     fn usage(&self, pid: Option<i32>) -> BoxFuture<'static, Usage> {
