@@ -88,11 +88,11 @@ impl Nursery {
                 Ok(cell)
             }) as futures_util::future::BoxFuture<'static, _>
         };
-        let ping = move |within| {
+        let ping = move || {
             let actor = pinged.newest();
             Box::pin(async move {
                 let Ok(actor) = actor else { return false };
-                matches!(actor.call(Order::Ping, Some(within)).await, Ok(CallResult::Success(())))
+                matches!(actor.call(Order::Ping, None).await, Ok(CallResult::Success(())))
             }) as futures_util::future::BoxFuture<'static, _>
         };
         Child::new(self.name, Arc::new(spawn), Arc::new(ping))

@@ -8,29 +8,32 @@
 //! I promise: a child that is gone or frozen is replaced; handles made before still work (they hold a
 //! [`super::slot::Slot`]); more deaths than the rule allows end me, so that whoever supervises the agent takes over;
 //! on the way down nothing is reborn and children end in order, the first-born last; asking all children whether they
-//! live costs one wake-up every [`PING_EVERY`].
+//! live costs a wake-up or two every [`PING_EVERY`].
 //!
 //! ractor's defaults do not suffice: by default a supervisor ends when any child ends, children of an ending parent are
 //! killed without their `post_stop`, and a failure in `pre_start` reaches the spawner only, as a value.
+mod rounds;
+#[cfg(test)]
+mod tests;
+
 use crate::{
     model::{settings::Restart, time::BootTime},
     policy::restart::{Death, History, Next, Proof},
 };
 use futures_util::future::BoxFuture;
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr, SupervisionEvent};
+pub use rounds::PING_EVERY;
+use rounds::{Answer, Asked, PING_WITHIN, rounds};
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 /// Brings one child to life, linked to the given supervisor.
 pub type Spawn = Arc<dyn Fn(ActorCell) -> BoxFuture<'static, Result<ActorCell, SpawnErr>> + Send + Sync>;
-/// Does the child answer within this time?
-pub type Ping = Arc<dyn Fn(Duration) -> BoxFuture<'static, bool> + Send + Sync>;
-
+/// Does the child answer? Waits for it as long as it takes; `false` if there is none.
+pub type Ping = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
 /// Waits that long.
 pub type Rest = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 
-pub const PING_EVERY: Duration = Duration::from_secs(15);
-const PING_WITHIN: Duration = Duration::from_secs(5);
 /// Unanswered pings in a row before a child is killed, and before it is admitted that this does not help.
 const MISSES: u32 = 3;
 const HOPELESS: u32 = 2 * MISSES;
@@ -121,12 +124,9 @@ impl Root {
 enum Message {
     /// A child's delay is over.
     Bear(usize),
-    Ping,
-    Pinged {
-        child: usize,
-        who: ActorId,
-        answered: bool,
-    },
+    /// Whom to ask whether they live.
+    Round(RpcReplyPort<Vec<Asked>>),
+    Answers(Vec<Answer>),
     Close(RpcReplyPort<()>),
     Stop,
 }
@@ -164,7 +164,7 @@ impl Actor for RootActor {
     }
 
     async fn post_start(&self, me: ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
-        self.ping(&me, state);
+        tokio::spawn(rounds(me.clone(), self.rest.clone()));
         for child in 0..state.wards.len() {
             self.bear(&me, state, child).await?;
         }
@@ -179,11 +179,11 @@ impl Actor for RootActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Bear(child) => self.bear(&me, state, child).await,
-            Message::Ping => {
-                self.ping(&me, state);
+            Message::Round(reply) => {
+                _ = reply.send(self.round(state)); // who asked ends with me
                 Ok(())
             }
-            Message::Pinged { child, who, answered } => self.on_pinged(state, child, who, answered),
+            Message::Answers(answers) => answers.iter().try_for_each(|answer| self.on_answer(state, answer)),
             Message::Close(reply) => self.close(state, reply),
             Message::Stop => self.stop(&me, state).await,
         }
@@ -268,34 +268,16 @@ impl RootActor {
         Err(reason.into())
     }
 
-    /// One task asks all and calls the next round. It asks one after the other: asked together, each would wake another
-    /// thread, which finds nothing left to do.
-    fn ping(&self, me: &ActorRef<Message>, state: &State) {
-        let ask = |(child, ward): (usize, &Ward)| Some((child, ward.cell.as_ref()?.get_id(), ward.child.ping.clone()));
-        let asked: Vec<_> = state.wards.iter().enumerate().filter_map(ask).collect();
-        let (me, rest) = (me.clone(), (self.rest)(PING_EVERY));
-        tokio::spawn(async move {
-            let next = async {
-                rest.await;
-                _ = me.cast(Message::Ping); // a root that is gone asks nobody
-            };
-            let answers = async {
-                for (child, who, ping) in asked {
-                    let answered = ping(PING_WITHIN).await;
-                    _ = me.cast(Message::Pinged { child, who, answered });
-                }
-            };
-            tokio::join!(next, answers)
-        });
+    /// Whom to ask now.
+    fn round(&self, state: &State) -> Vec<Asked> {
+        let ask = |(child, ward): (usize, &Ward)| {
+            Some(Asked { child, who: ward.cell.as_ref()?.get_id(), ping: ward.child.ping.clone() })
+        };
+        state.wards.iter().enumerate().filter_map(ask).collect()
     }
 
-    fn on_pinged(
-        &self,
-        state: &mut State,
-        child: usize,
-        who: ActorId,
-        answered: bool,
-    ) -> Result<(), ActorProcessingErr> {
+    fn on_answer(&self, state: &mut State, answer: &Answer) -> Result<(), ActorProcessingErr> {
+        let Answer { child, who, answered } = *answer;
         let Some(ward) = state.wards.get_mut(child) else { return Ok(()) };
         let Some(cell) = ward.cell.as_ref().filter(|c| c.get_id() == who) else { return Ok(()) };
         ward.misses = if answered { 0 } else { ward.misses + 1 };
@@ -329,6 +311,3 @@ impl RootActor {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,6 +4,7 @@ use super::{
     root::{Child, Spawn},
 };
 use crate::model::refusal::Refusal;
+use futures_util::future::BoxFuture;
 use ractor::{Actor, ActorRef, Message, RpcReplyPort, rpc::CallResult};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -72,6 +73,13 @@ impl<M: Message> Slot<M> {
             Ok(CallResult::SenderError) | Err(_) => Err(Unanswered::Gone),
         }
     }
+
+    /// Waits for the answer for as long as it takes; `false` if nobody is there to give one.
+    pub(super) async fn answers(&self, ping: impl FnOnce(RpcReplyPort<()>) -> M) -> bool {
+        let Some(actor) = self.current() else { return false };
+        matches!(actor.call(ping, None).await, Ok(CallResult::Success(())))
+    }
+
     /// A command, answered within twice `within`. The first look around takes a moment: who asks right after the agent's start, or the
     /// actor's rebirth, need not ask again.
     pub async fn command<T: Send + 'static>(
@@ -112,9 +120,9 @@ impl<M: Message> Slot<M> {
                 Ok(actor.get_cell())
             })
         });
-        let answers = Arc::new(move |within| -> futures_util::future::BoxFuture<'static, bool> {
+        let answers = Arc::new(move || -> BoxFuture<'static, bool> {
             let slot = pinged.clone();
-            Box::pin(async move { slot.call(within, ping).await.is_ok() })
+            Box::pin(async move { slot.answers(ping).await })
         });
         Child::new(name, spawn, answers)
     }

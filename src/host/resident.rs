@@ -2,12 +2,12 @@
 //!
 //! The first touch of a page of code maps its neighbours with it, and code that is mapped is what the kernel gives back
 //! last. What only the start or an operation needed would therefore stay counted, and kept, for months.
+use super::rest::rest;
 use nix::sys::mman::{MmapAdvise, madvise};
 use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process};
 use std::{convert::Infallible, io, num::NonZeroUsize, path::Path, ptr, time::Duration};
-use tokio::time::{Instant, interval_at};
 
-/// When the start is over, with the first round of all that is done every ten seconds.
+/// When the start is over, with the first round of all that is done every fifteen seconds.
 const SETTLED: Duration = Duration::from_secs(20);
 /// How often what was mapped since is let go of.
 const EVERY: Duration = Duration::from_secs(60);
@@ -19,12 +19,11 @@ pub async fn travel_light() {
 }
 
 async fn let_go_now_and_then() -> io::Result<Infallible> {
-    let mut now_and_then = interval_at(Instant::now() + SETTLED, EVERY);
-    now_and_then.tick().await;
+    rest(SETTLED).await;
     let mapped = Mapped::find()?;
     loop {
         mapped.let_go()?;
-        now_and_then.tick().await;
+        rest(EVERY).await;
     }
 }
 

@@ -59,9 +59,9 @@ impl Nursery {
                 Ok(actor.get_cell())
             })
         });
-        let ping: Ping = Arc::new(move |within| {
+        let ping: Ping = Arc::new(move || {
             let slot = slot.clone();
-            Box::pin(async move { slot.call(within, Order::Ping).await.is_ok() })
+            Box::pin(async move { slot.answers(Order::Ping).await })
         });
         Child::new("dummy", spawn, ping)
     }
