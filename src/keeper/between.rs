@@ -26,15 +26,13 @@ impl Between {
         Between { past, terminal, until: sys::boot_time() + SOON }
     }
 
-    /// It has been that long, also where nobody has found the time to see it.
-    pub fn is_over(&self) -> bool {
-        self.until <= sys::boot_time()
-    }
-
-    /// Is the agent about to answer a crash at once? The last run has ended by itself and badly, a moment ago.
+    /// Has the last run ended by itself and badly, a moment ago? Counted from its end, as the agent counts a backoff, and
+    /// not from when this keeper found the time to begin: then an order after a backoff would look like one at once.
     pub fn is_right_after_crash(&self) -> bool {
         let record = &self.past.record;
-        !self.is_over() && !self.past.signalled && (record.wait_code, record.wait_status) != (libc::CLD_EXITED, 0)
+        let passed = sys::boot_time().saturating_sub(Duration::from_nanos(record.ended_boot_ns));
+        let crashed = !self.past.signalled && (record.wait_code, record.wait_status) != (libc::CLD_EXITED, 0);
+        crashed && passed < SOON
     }
 
     pub fn take_terminal(&mut self) -> Option<Terminal> {
@@ -56,8 +54,9 @@ mod tests {
     use libc::{CLD_EXITED, CLD_KILLED, SIGKILL};
     use std::fs::File;
 
-    fn past(wait_code: i32, wait_status: i32, signalled: bool) -> Run {
-        let record = RunRecord { wait_code, wait_status, ..Default::default() };
+    fn past(wait_code: i32, wait_status: i32, signalled: bool, ago_ms: i64) -> Run {
+        let ended_boot_ns = (sys::boot_time().as_millis() as i64 - ago_ms) as u64 * 1_000_000;
+        let record = RunRecord { wait_code, wait_status, ended_boot_ns, ..Default::default() };
         let leader = Leader::new(2, File::open("/dev/null").unwrap().into()).unwrap(); // it is past, nobody signals it
         let mut run = Run::launched(record, leader, Terminal::open().unwrap(), Notes::default(), OomCounter::default());
         run.signalled = signalled;
@@ -66,17 +65,19 @@ mod tests {
 
     #[test]
     fn only_a_crash_of_a_moment_ago_is_answered_at_once() {
-        for (code, status, signalled, over, expected) in [
-            (CLD_KILLED, SIGKILL, false, false, true),
-            (CLD_EXITED, 1, false, false, true),
-            (CLD_EXITED, 0, false, false, false),
-            (CLD_KILLED, SIGKILL, true, false, false),
-            // A keeper that got no processor finds the end of its patience and the order at the same time.
-            (CLD_KILLED, SIGKILL, false, true, false),
+        // Not over before the question is asked, however busy the machine is: an end yet to come.
+        const NOW: i64 = -60_000;
+        const LATE: i64 = SOON.as_millis() as i64;
+        for (code, status, signalled, ago, expected) in [
+            (CLD_KILLED, SIGKILL, false, NOW, true),
+            (CLD_EXITED, 1, false, NOW, true),
+            (CLD_EXITED, 0, false, NOW, false),
+            (CLD_KILLED, SIGKILL, true, NOW, false),
+            // A keeper that got no processor begins only when the order after a backoff is there.
+            (CLD_KILLED, SIGKILL, false, LATE, false),
         ] {
-            let mut between = Between::begin(past(code, status, signalled), true);
-            between.until = if over { sys::boot_time() } else { between.until + Duration::from_secs(60) };
-            assert_eq!(between.is_right_after_crash(), expected, "{code} {status} {signalled} {over}");
+            let between = Between::begin(past(code, status, signalled, ago), true);
+            assert_eq!(between.is_right_after_crash(), expected, "{code} {status} {signalled} {ago}");
         }
     }
 }

@@ -118,7 +118,7 @@ impl Keeper {
 
     /// Once the next run is under way, or late, what was kept for its sake is let go.
     pub(super) fn settle(&mut self) {
-        let over = |between: &Between| self.run.is_some() || between.is_over();
+        let over = |between: &Between| self.run.is_some() || between.until <= sys::boot_time();
         if self.between.as_ref().is_some_and(over) {
             self.between = None;
             match &self.run {

@@ -5,7 +5,7 @@
 //! - every crash is counted once and has exactly one report
 //! - the console's offsets go on without a gap: what was read once is read again
 use super::rig::{PATIENCE, Rig};
-use crate::support::eventually;
+use crate::{keeper::harness::status_field, support::eventually};
 use reqwest::Method;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,7 +71,10 @@ impl Rig {
             _ => keepers.len() <= 1,
         };
         if status["crashCount"] != runs.len() || !kept {
-            return Err(format!("{} crashes, reports of {runs:?}, keepers {keepers:?}", status["crashCount"]));
+            // A keeper whose parent is a keeper is no keeper yet: it waits to be the next run.
+            let parents: Vec<_> = keepers.iter().map(|pid| status_field(*pid, "PPid")).collect();
+            let crashes = &status["crashCount"];
+            return Err(format!("{crashes} crashes, reports of {runs:?}, keepers {keepers:?} of {parents:?}"));
         }
         Ok(status)
     }

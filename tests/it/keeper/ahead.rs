@@ -13,6 +13,9 @@ use zlh::keeper::{
 
 const MADE_WITHIN: Duration = Duration::from_secs(2);
 const ATTEMPTS: usize = 50;
+/// Longer than after its end a run that is started again is taken for one restarted at once.
+#[cfg(feature = "failpoints")]
+const LATE: Duration = Duration::from_millis(100);
 
 /// A cgroup v2 of this test's own; gone with it.
 struct Group(PathBuf);
@@ -22,9 +25,9 @@ impl Group {
     fn new(name: &str) -> Option<Group> {
         let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
         let root = roots.into_iter().find(|root| root.join("cgroup.controllers").exists())?;
-        let folder = root.join(format!("zlh-ahead-{name}-{}", std::process::id()));
-        std::fs::create_dir(&folder).ok()?;
-        Some(Group(folder))
+        // What a test that was killed has left must not pass for a group that cannot be made: pids come back.
+        let folder = tempfile::Builder::new().prefix(&format!("zlh-ahead-{name}-")).tempdir_in(root).ok()?;
+        Some(Group(folder.keep()))
     }
 
     fn order(&self, bench: &mut Bench, script: &str) -> Launch {
@@ -163,6 +166,32 @@ fn it_goes_when_something_else_is_ordered_or_nothing_or_its_keeper_dies() {
     eventually("it goes with its keeper", || (!alive(pair.waiting)).then_some(()));
     send(pair.pid, libc::SIGKILL);
     eventually("all gone", || pair.group.members(pair.run).is_empty().then_some(()));
+}
+
+/// A backoff counts from the end of the run, and so its order may follow at once upon a report that comes late.
+#[cfg(feature = "failpoints")]
+#[test]
+fn an_order_at_once_upon_a_late_report_is_no_restart_at_once() {
+    let Some(group) = Group::new("late") else {
+        eprintln!("no writable cgroup v2 here");
+        return;
+    };
+    let mut bench = super::failpoints::bench_with("keeper.after_record_before_report:stop");
+    let keeper = bench.keeper.id() as i32;
+    let order = group.order(&mut bench, "exec sleep 1000");
+    send(bench.link.launch(order), libc::SIGKILL);
+    eventually("it stops", || status_field(keeper, "State").filter(|state| state.starts_with('T')));
+    assert_eq!(eventually_now(LATE, || None::<()>), None);
+    send(keeper, libc::SIGCONT);
+    bench.link.exited();
+    let order = group.order(&mut bench, "exec sleep 1000");
+    let run = order.run;
+    let pid = bench.link.launch(order);
+    assert_eq!(waiting(&group, run + 1), None);
+    // Asked to end its run, the keeper would stop once more.
+    bench.kill_keeper();
+    send(pid, libc::SIGKILL);
+    eventually("all gone", || group.members(run).is_empty().then_some(()));
 }
 
 #[test]

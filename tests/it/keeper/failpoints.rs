@@ -7,7 +7,7 @@ use zlh::keeper::{
 };
 
 /// A bench whose keeper meets `failpoint`.
-fn bench_with(failpoint: &str) -> Bench {
+pub fn bench_with(failpoint: &str) -> Bench {
     let mut bench = Bench::new();
     bench.link.send(&Order::Retire);
     bench.keeper.wait().unwrap();
