@@ -1,7 +1,8 @@
 //! Whether the children live: somebody asks them all, now and then, and tells the root what they said.
 //!
 //! A task of its own, for as long as the root lives, that asks one child after the other and sets one timer: an idle agent wakes
-//! up for little else, and what is asked side by side, or spawned, wakes another thread, which finds nothing left to do.
+//! up for little else, and what is asked side by side, or spawned, wakes another thread, which finds nothing left to do. The
+//! price: each frozen child costs its round [`PING_WITHIN`], and all others are told of that much later.
 use super::{Message, Ping, Rest};
 use ractor::{ActorId, ActorRef, rpc::CallResult};
 use std::{pin::pin, time::Duration};
