@@ -1,17 +1,16 @@
 //! Of a server root: a fake game that says what Minecraft says.
 use super::{SOON, create, ended, id, list, look};
-use crate::support::{Agent, Sandbox, eventually};
+use crate::support::{Agent, Sandbox, eventually, free_port};
 use serde_json::{Value, json};
 use std::{
     fs,
-    net::TcpListener,
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::PathBuf,
 };
 
 /// `java` is a script that becomes the fake game.
 fn config(sandbox: &Sandbox) -> Value {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let java = sandbox.root().parent().unwrap().join("bin/java");
     let game = sandbox.fake_game();
     let (game, marker) = (game.display(), sandbox.marker());

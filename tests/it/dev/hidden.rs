@@ -1,7 +1,7 @@
 //! Where `/proc` hides everybody's processes from everybody else: the editor is found and users of a runtime are seen.
 use super::hungry::publish;
-use crate::installs::rig::Rig;
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, process::Command};
+use crate::{installs::rig::Rig, support::free_port};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 #[test]
 fn with_hidepid_the_editor_is_adopted_and_runtimes_in_use_stay() {
@@ -11,7 +11,7 @@ fn with_hidepid_the_editor_is_adopted_and_runtimes_in_use_stay() {
     let script = root.with_file_name("hidden.sh");
     fs::write(&script, include_str!("hidden.sh")).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let port = free_port().to_string();
     let out = Command::new("unshare")
         .args(["--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "bash"])
         .arg(&script)

@@ -40,7 +40,8 @@ until_is processRunning false
 setpriv --reuid=dev --regid=dev --init-groups env -i HOME="$root/home/dev" PATH=/usr/bin:/bin \
   "$root/opt/zlh/services/code-server/4.0.0/bin/code-server" --bind-addr "0.0.0.0:$port" --auth none >/dev/null 2>&1 &
 stray=$!
-for _ in $(seq 200); do curl -sf "http://127.0.0.1:$port/healthz" >/dev/null && break; sleep 0.1; done
+for _ in $(seq 600); do curl -sf "http://127.0.0.1:$port/healthz" >/dev/null && break; sleep 0.1; done
+kill -0 $stray || { echo "the stray editor is gone" >&2; exit 1; }
 call -X POST "$url/dev/codeserver/start" >/dev/null
 until_is codeServerRunning true
 [ "$(status pid)" = $stray ] && echo "adopted"

@@ -3,11 +3,11 @@
 use super::{SOON, config};
 use crate::{
     installs::rig::{Rig, node},
-    support::Agent,
+    support::{Agent, free_port},
 };
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
-use std::{fs, net::TcpListener};
+use std::fs;
 
 /// Answers at `/healthz`, and eats once a file tells it to. Started as code-server's parent process is: its own folder is
 /// the first argument, which Python takes for a program.
@@ -85,7 +85,7 @@ async fn stop(agent: &Agent) {
 async fn an_editor_that_runs_out_of_memory_is_told_as_that_and_comes_back() {
     let rig = Rig::new();
     publish(&rig);
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let set = format!("codeserver.port={port}");
     let agent = rig.agent(&["--set", &set, "--set", "restart.backoff=300ms,300ms"]);
     let mut body = config("22");

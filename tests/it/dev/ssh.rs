@@ -2,7 +2,7 @@
 use super::{SOON, config};
 use crate::{
     installs::rig::Rig,
-    support::{Agent, eventually, eventually_now},
+    support::{Agent, eventually, eventually_now, free_port},
 };
 use serde_json::{Value, json};
 use std::{
@@ -79,10 +79,6 @@ impl Session {
         self.lines.read_line(&mut line).unwrap();
         assert_eq!(line, format!("<{word}>\n"));
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn with_door(port: u16, keys: &[String]) -> Value {

@@ -1,11 +1,11 @@
 //! The table of shells and ways in: with `/` as root, on private copies of `/etc` and the folders that the agent writes.
 use crate::{
     installs::rig::node,
-    support::{Artifacts, Sandbox},
+    support::{Artifacts, Sandbox, free_port},
 };
 use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
-use std::{collections::BTreeMap, fs, net::TcpListener, os::unix::fs::PermissionsExt, process::Command};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, process::Command};
 
 const SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/games:/usr/games";
 const RUNTIMES: &str = "/opt/zlh/runtimes/java/current/bin:/opt/zlh/runtimes/node/current/bin";
@@ -76,7 +76,7 @@ fn every_way_in_finds_the_same_and_follows_the_active_version() {
     let script = work.join("ways.sh");
     fs::write(&script, include_str!("ways.sh")).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let port = free_port().to_string();
     let out = Command::new("unshare")
         .args(["--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "bash"])
         .args([script.to_str().unwrap(), env!("CARGO_BIN_EXE_zlh"), work.to_str().unwrap(), &artifacts.url(), &port])
