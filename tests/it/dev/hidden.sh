@@ -14,11 +14,15 @@ agent=$!
 trap 'kill $agent; wait $agent || true' EXIT
 for _ in $(seq 200); do grep -q listening "$root/../out" && break; sleep 0.1; done
 url=$(sed -n 's/^listening agent //p' "$root/../out")
-call() { curl -sS -H 'Content-Type: application/json' "$@"; }
+call() { curl -sS --fail-with-body -H 'Content-Type: application/json' "$@"; }
 status() { call "$url/status" | tr , '\n' | sed -n "s/^\"$1\":\"\?\([^\"]*\)\"\?$/\1/p" | head -1; }
 until_is() { # FIELD VALUE
   for _ in $(seq 600); do [ "$(status "$1")" = "$2" ] && return; sleep 0.1; done
   echo "not $1 $2: $(call "$url/status")" >&2; exit 1
+}
+order() { call -X POST "$url/dev/codeserver/$1" >&2; }
+stop() { # that nothing runs is told before the order is over
+  order stop && until_is processRunning false && until_is operationInProgress false
 }
 as_dev() { setpriv --reuid=dev --regid=dev --init-groups env -i HOME="$root/home/dev" PATH=/usr/bin:/bin "$@"; }
 
@@ -34,16 +38,14 @@ echo "removal: $(call -X DELETE -o "$root/../answer" -w '%{http_code}' "$url/dev
 kill $user
 
 # An editor that nobody holds, of another account.
-call -X POST "$url/dev/codeserver/stop" >/dev/null
-until_is processRunning false
+stop
 # No function of the shell's: then this is its pid.
 setpriv --reuid=dev --regid=dev --init-groups env -i HOME="$root/home/dev" PATH=/usr/bin:/bin \
   "$root/opt/zlh/services/code-server/4.0.0/bin/code-server" --bind-addr "0.0.0.0:$port" --auth none >/dev/null 2>&1 &
 stray=$!
 for _ in $(seq 600); do curl -sf "http://127.0.0.1:$port/healthz" >/dev/null && break; sleep 0.1; done
 kill -0 $stray || { echo "the stray editor is gone" >&2; exit 1; }
-call -X POST "$url/dev/codeserver/start" >/dev/null
+order start
 until_is codeServerRunning true
 [ "$(status pid)" = $stray ] && echo "adopted"
-call -X POST "$url/dev/codeserver/stop" >/dev/null
-until_is processRunning false
+stop
