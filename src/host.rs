@@ -27,6 +27,7 @@ pub mod keeper_client;
 pub mod keeper_state;
 pub mod keeping;
 pub mod keyring;
+pub mod listener;
 pub mod machine;
 pub mod managed_file;
 mod no_follow;

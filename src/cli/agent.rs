@@ -28,7 +28,7 @@ use crate::{
         updater::Updater,
     },
     config::{self, Origins, Sources},
-    host::{keeper_client::KeeperClient, process, resident, rest, store::StoreError},
+    host::{keeper_client::KeeperClient, listener, process, resident, rest, store::StoreError},
     http::{
         agent::{Agent, Build},
         hosts::Hosts,
@@ -168,7 +168,7 @@ async fn live(settings: Arc<Settings>, life: Life) -> Result<Option<Handover>, F
     let mut stop = Stop::listen().map_err(cannot("listen for signals"))?;
     // An adopted run whose keeper died becomes our child, so that its exit status is not lost.
     process::set_child_subreaper().map_err(cannot("become a subreaper"))?;
-    let listener = TcpListener::bind(settings.listen)
+    let listener = listener::listen(settings.listen)
         .await
         .map_err(|e| Failure::Start(format!("cannot listen on {}: {e}", settings.listen)))?;
     let address = listener.local_addr().map_err(cannot("read the listener's address"))?;

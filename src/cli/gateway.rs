@@ -19,7 +19,7 @@ use crate::{
         velocity::Velocity,
     },
     config::{self, Sources},
-    host::{artifacts::ArtifactServer, database::Database, velocity::Bridge},
+    host::{artifacts::ArtifactServer, database::Database, listener, velocity::Bridge},
     http::{
         agent::Build,
         gateway::{Gateway, GatewayFace},
@@ -235,7 +235,7 @@ fn artifact_server(settings: &GatewaySettings) -> Result<Option<ArtifactServer>,
 }
 
 async fn listen(at: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(at).await.map_err(cannot(format!("listen on {at}")))
+    listener::listen(at).await.map_err(cannot(format!("listen on {at}")))
 }
 
 fn address(listener: &TcpListener) -> Result<SocketAddr, Failure> {

@@ -3,7 +3,7 @@ use super::{args::ServeArgs, desk::answer};
 use crate::{
     cli::{agent::logging, failure::Failure},
     config::{self, Sources},
-    host,
+    host::{self, listener},
     http::{
         artifacts::{About, ArtifactsFace, Shelf},
         server,
@@ -13,7 +13,6 @@ use crate::{
 use futures_util::future::{BoxFuture, FutureExt};
 use std::{fs::Metadata, io, path::Path, sync::Arc, time::UNIX_EPOCH};
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
     task::spawn_blocking,
 };
@@ -35,7 +34,7 @@ pub fn run(store: &Path, args: &ServeArgs) -> Result<(), Failure> {
 async fn serve(face: ArtifactsFace, args: &ServeArgs, settings: &ArtifactsSettings) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let listener = TcpListener::bind(args.listen).await.map_err(|e| answer(format!("{}: {e}", args.listen)))?;
+    let listener = listener::listen(args.listen).await.map_err(|e| answer(format!("{}: {e}", args.listen)))?;
     println!("listening artifacts http://{}", listener.local_addr()?);
     let told = async move {
         tokio::select! {
