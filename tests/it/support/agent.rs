@@ -135,7 +135,7 @@ impl Agent {
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
-        self.try_call(method, path, body).await.unwrap_or_else(|e| panic!("{path}: {e}"))
+        self.try_call(method, path, body).await.unwrap_or_else(|e| panic!("{path}: {e:?}"))
     }
 
     /// For an agent that may die before it has answered.
@@ -245,11 +245,15 @@ fn token(flags: &[&str]) -> Option<String> {
     Some(fs::read_to_string(flags.get(at + 1)?).unwrap().trim().to_owned())
 }
 
+/// An idle connection is not used again once the agent may be closing it (`limits.header_timeout`, 10 s).
+const IDLE: Duration = Duration::from_secs(5);
+
 /// For plain calls to anything of ours.
 pub fn client() -> reqwest::Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         let _installed_before = rustls::crypto::ring::default_provider().install_default();
     });
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(180)).build().unwrap()
+    let client = reqwest::Client::builder().no_proxy().pool_idle_timeout(IDLE);
+    client.timeout(Duration::from_secs(180)).build().unwrap()
 }
