@@ -22,6 +22,7 @@ use crate::{
         ids::Vmid,
         settings::Secret,
     },
+    policy::code_server::check_port,
 };
 use child::Child;
 use std::{
@@ -37,8 +38,8 @@ use std::{
 /// The container that this machine is to its own gateway.
 const VMID: Vmid = Vmid(1);
 const ADMIN: &str = "admin";
-/// Where a code-server would listen: the agent's usual 8080 is the gateway's here.
-const IDE_PORT: u16 = 18080;
+/// Where the editor listens if the port for it cannot be: the agent's usual 8080 is the gateway's here.
+const EDITOR_PORT: u16 = 18080;
 
 pub fn run(args: UpArgs) -> ExitCode {
     let data = PathBuf::from(absolute(&args.data.clone().unwrap_or_else(default_data)));
@@ -80,16 +81,23 @@ fn settings(args: &UpArgs, data: &Path) -> Result<GatewaySettings, Vec<config::F
     config::gateway::load(&Sources::of_process(None, set, flags)).map(|(settings, _)| settings)
 }
 
+/// After the two of the gateway, unless any would do for them or browsers shun it.
+fn editor_port(api: u16) -> u16 {
+    let next = api.checked_add(2).filter(|port| api != 0 && check_port(*port, api).is_ok());
+    next.unwrap_or(EDITOR_PORT)
+}
+
 async fn up(mut settings: GatewaySettings, data: PathBuf) -> Result<(), Failure> {
     let mut stop = super::agent::Stop::listen().map_err(cannot("listen for signals"))?;
     make_folders(&data).map_err(cannot(format!("make {}", data.display())))?;
     let token = agent_token(&data.join("agent.token")).map_err(cannot("keep the agent's token"))?;
     let mut artifacts = Child::start("artifacts", &artifact_words(&data)).await?;
     settings.artifacts_url = Some(artifacts.url());
-    let mut agent = Child::start("agent", &agent_words(&data, &artifacts.url())).await?;
+    let editor = editor_port(settings.listen.port());
+    let mut agent = Child::start("agent", &agent_words(&data, &artifacts.url(), editor)).await?;
     let mut running = Running::start(Arc::new(settings)).await?;
     let login = first_login(&running.gateway.doorkeeper).await?;
-    enrol(&running, agent.at, token).await?;
+    enrol(&running, agent.at, editor, token).await?;
     running.announce();
     announce(&running, login.as_deref(), &data);
     let ended = tokio::select! {
@@ -117,11 +125,12 @@ fn artifact_words(data: &Path) -> Vec<String> {
     ["artifacts", "--store", &store, "serve", "--listen", "127.0.0.1:0"].map(str::to_owned).to_vec()
 }
 
-fn agent_words(data: &Path, artifacts: &str) -> Vec<String> {
+fn agent_words(data: &Path, artifacts: &str, editor: u16) -> Vec<String> {
     let path = |name: &str| data.join(name).to_string_lossy().into_owned();
     let (root, token, vmid) = (path("agent"), path("agent.token"), VMID.to_string());
     let words = ["agent", "--root", &root, "--listen", "127.0.0.1:0", "--vmid", &vmid, "--token-file", &token];
-    let more = ["--artifacts-url", artifacts, "--set", "on_agent_stop=stop"];
+    let editor = format!("codeserver.port={editor}");
+    let more = ["--artifacts-url", artifacts, "--set", "on_agent_stop=stop", "--set", &editor];
     words.into_iter().chain(more).map(str::to_owned).collect()
 }
 
@@ -151,13 +160,14 @@ async fn first_login(doorkeeper: &Doorkeeper) -> Result<Option<String>, Failure>
     Ok(Some(password))
 }
 
-/// Puts the agent of this machine into the registry, or corrects where it is now.
-async fn enrol(running: &Running, at: SocketAddr, token: Secret) -> Result<(), Failure> {
+/// Puts the agent of this machine into the registry, or corrects where it and its editor are now.
+async fn enrol(running: &Running, at: SocketAddr, editor: u16, token: Secret) -> Result<(), Failure> {
     let registry = &running.gateway.registry;
     let people = running.gateway.doorkeeper.directory().people();
     let changes = Changes {
         address: Some(at.ip().to_string()),
         agent_port: Some(at.port()),
+        ide_port: Some(editor),
         agent_token: Some(token.clone()),
         ..Changes::default()
     };
@@ -171,7 +181,7 @@ async fn enrol(running: &Running, at: SocketAddr, token: Secret) -> Result<(), F
                 owner: admin.map_or_else(|| ADMIN.to_owned(), |user| user.name.clone()),
                 address: at.ip().to_string(),
                 agent_port: at.port(),
-                ide_port: IDE_PORT,
+                ide_port: editor,
                 agent_token: Some(token),
             };
             registry.add(wish).await
@@ -187,4 +197,17 @@ fn announce(running: &Running, login: Option<&str>, data: &Path) {
         say(&format!("first login: {ADMIN} {password} (shown this once)"));
     }
     say(&format!("this machine is server {VMID}; all state is in {}; Ctrl-C ends everything", data.display()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_editor_is_on_the_port_after_the_gateways_two() {
+        // Any port; the last ones; one that browsers shun.
+        for (api, editor) in [(8080, 8082), (0, EDITOR_PORT), (65534, EDITOR_PORT), (5058, EDITOR_PORT)] {
+            assert_eq!(editor_port(api), editor, "{api}");
+        }
+    }
 }

@@ -26,7 +26,7 @@ const INSTALLED: Duration = Duration::from_secs(420);
 const SOON: Duration = Duration::from_secs(120);
 
 /// Which code-server: the one that `make realparts` makes, or another that `make-code-server.sh` has made.
-fn version() -> String {
+pub fn version() -> String {
     std::env::var("ZLH_CODE_SERVER").unwrap_or_else(|_| "4.99.4".to_owned())
 }
 
@@ -93,7 +93,7 @@ impl Rig {
 }
 
 /// The file itself, whatever the version's folder beside it is.
-fn tarball() -> PathBuf {
+pub fn tarball() -> PathBuf {
     let part = ide_part("CODE_SERVER");
     match part.is_file() {
         true => part,

@@ -23,4 +23,5 @@ mod runtimes;
 mod shop;
 mod squid;
 mod teeworlds;
+mod up;
 mod workspace;

@@ -9,7 +9,7 @@ pub struct UpArgs {
     /// Folder of everything [default: ~/.local/share/zlh, for root /var/lib/zlh]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Address of API and portal; browser IDEs are on the next port
+    /// Address of API and portal; browser IDEs are on the next port, the editor behind them on the one after
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
     /// One setting of the gateway; may be repeated

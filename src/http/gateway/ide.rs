@@ -131,10 +131,15 @@ impl Doors for IdeDoors {
     fn condition(&self, vmid: Vmid) -> Option<String> {
         let cached = self.statuses.read(vmid)?;
         let status: Condition = serde_json::from_slice(&cached.shown()).ok()?;
+        let registered = self.server(vmid).map(|server| server.ide_port);
         Some(match status {
             Condition { host_online: false, .. } => "The container itself does not answer: start it first.".into(),
             Condition { code_server_installed: Some(false), .. } => "No IDE is installed in this container.".into(),
             Condition { code_server_running: Some(false), .. } => "The container is up, its IDE is stopped.".into(),
+            Condition { code_server_port: Some(port), .. } if registered.is_some_and(|known| known != port) => format!(
+                "The container is up and its agent says that the IDE runs, at port {port} there. The registry's idePort is \
+                 another: unless something maps one to the other, one of them is wrong."
+            ),
             Condition { .. } => {
                 "The container is up and its agent says that the IDE runs; it may still be starting.".into()
             }
@@ -148,5 +153,6 @@ impl Doors for IdeDoors {
 struct Condition {
     host_online: bool,
     code_server_installed: Option<bool>,
+    code_server_port: Option<u16>,
     code_server_running: Option<bool>,
 }

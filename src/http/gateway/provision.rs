@@ -48,7 +48,11 @@ fn config(mut wish: Map<String, Value>, server: &Server) -> Result<Map<String, V
     let kind = server.container_type;
     for name in TYPES {
         if wish.remove(name).is_some_and(|told| told != kind.as_str()) {
-            return Err(unusable(name, &format!("this is a {kind} container")));
+            let why = format!(
+                "this server is registered as a {kind} container; if it is another, correct its containerType first (PATCH /api/servers/{})",
+                server.vmid
+            );
+            return Err(unusable(name, &why));
         }
     }
     let needed = match kind {
