@@ -130,8 +130,9 @@ fn agent_words(data: &Path, artifacts: &str, editor: u16) -> Vec<String> {
     let (root, token, vmid) = (path("agent"), path("agent.token"), VMID.to_string());
     let words = ["agent", "--root", &root, "--listen", "127.0.0.1:0", "--vmid", &vmid, "--token-file", &token];
     let editor = format!("codeserver.port={editor}");
-    let more = ["--artifacts-url", artifacts, "--set", "on_agent_stop=stop", "--set", &editor];
-    words.into_iter().chain(more).map(str::to_owned).collect()
+    // The editor asks for no password, the gateway is its door: nobody else on the network may come to it.
+    let sets = ["--set", "on_agent_stop=stop", "--set", "codeserver.bind=127.0.0.1", "--set", &editor];
+    words.into_iter().chain(["--artifacts-url", artifacts]).chain(sets).map(str::to_owned).collect()
 }
 
 /// The token that only this gateway and this agent know; made once.

@@ -22,8 +22,8 @@ use std::{
 };
 
 /// Unpacking 250 MB on a busy machine.
-const INSTALLED: Duration = Duration::from_secs(420);
-const SOON: Duration = Duration::from_secs(120);
+pub const INSTALLED: Duration = Duration::from_secs(420);
+pub const SOON: Duration = Duration::from_secs(120);
 
 /// Which code-server: the one that `make realparts` makes, or another that `make-code-server.sh` has made.
 pub fn version() -> String {

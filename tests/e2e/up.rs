@@ -1,6 +1,6 @@
 //! `zlh up` as a newcomer uses it: one machine that becomes a dev environment with the real code-server behind the gateway.
 use crate::{
-    codeserver,
+    codeserver::{self, INSTALLED, SOON},
     it::support::{Sandbox, client, eventually, free_port, strays},
     parts::runtime,
 };
@@ -12,15 +12,11 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader},
+    net::{Ipv4Addr, TcpListener},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
-
-/// Unpacking 250 MB on a busy machine.
-const SET_UP_WITHIN: Duration = Duration::from_secs(420);
-const SOON: Duration = Duration::from_secs(120);
 
 fn zlh() -> Command {
     Command::new(env!("CARGO_BIN_EXE_zlh"))
@@ -100,9 +96,15 @@ async fn one_command_and_one_configuration_are_an_editor_in_the_browser() {
         let (_, doctor) = up.ask(Method::GET, "/api/dev/1/ide/doctor", None).await;
         (doctor["ok"] == true).then_some(doctor)
     };
-    let doctor = eventually("the doctor's word that a browser gets in", SET_UP_WITHIN, healthy).await;
+    let doctor = eventually("the doctor's word that a browser gets in", INSTALLED, healthy).await;
     let hops: Vec<&str> = doctor["hops"].as_array().unwrap().iter().map(|hop| hop["name"].as_str().unwrap()).collect();
     assert_eq!(hops.last(), Some(&"first frame"), "{doctor}");
+
+    let server = up.ask(Method::GET, "/api/servers/1", None).await.1;
+    let editor = u16::try_from(server["idePort"].as_u64().unwrap()).unwrap();
+    assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, editor)).is_err(), "it listens there");
+    let elsewhere = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), editor));
+    assert!(elsewhere.is_ok(), "and on no other address: it asks for no password");
 
     // Where it is not: the doctor says so.
     assert_eq!(up.ask(Method::PATCH, "/api/servers/1", Some(json!({"idePort": 9}))).await.0, 200);
