@@ -22,7 +22,7 @@ use crate::{
         ids::Vmid,
         settings::Secret,
     },
-    policy::code_server::check_port,
+    policy::code_server::is_shunned,
 };
 use child::Child;
 use std::{
@@ -83,7 +83,7 @@ fn settings(args: &UpArgs, data: &Path) -> Result<GatewaySettings, Vec<config::F
 
 /// After the two of the gateway, unless any would do for them or browsers shun it.
 fn editor_port(api: u16) -> u16 {
-    let next = api.checked_add(2).filter(|port| api != 0 && check_port(*port, api).is_ok());
+    let next = api.checked_add(2).filter(|port| api != 0 && !is_shunned(*port));
     next.unwrap_or(EDITOR_PORT)
 }
 

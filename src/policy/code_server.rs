@@ -8,7 +8,7 @@ mod process;
 mod tests;
 
 pub use config::{Judged, judge};
-pub use port::check_port;
+pub use port::{check_port, is_shunned};
 pub use process::{Role, claims, is_its_program};
 
 use crate::{

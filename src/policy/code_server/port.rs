@@ -8,9 +8,14 @@ const BLOCKED: [u16; 83] = [
     5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
 ];
 
+/// Does every browser refuse to open it?
+pub fn is_shunned(port: u16) -> bool {
+    BLOCKED.contains(&port)
+}
+
 /// May the editor listen there? An error says why not, and what to do.
 pub fn check_port(port: u16, agent: u16) -> Result<(), String> {
-    if BLOCKED.contains(&port) {
+    if is_shunned(port) {
         return Err(format!(
             "browsers refuse to open port {port} (ERR_UNSAFE_PORT): set codeserver.port to another one, e.g. 8080"
         ));
