@@ -1,5 +1,5 @@
 //! The real gateway before real agents with the fake game: the way a request goes on a platform.
-use crate::support::{Sandbox, eventually, strays};
+use crate::support::{Sandbox, client, eventually, strays};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use std::{
@@ -48,8 +48,7 @@ impl Gateway {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("listening gateway ").expect("no listening line").to_owned();
-        _ = rustls::crypto::ring::default_provider().install_default();
-        Gateway { child, url, data, http: Client::builder().no_proxy().build().unwrap() }
+        Gateway { child, url, data, http: client() }
     }
 
     async fn login(&self) -> String {
@@ -165,8 +164,6 @@ async fn up_is_one_machine_with_a_first_login_that_holds() {
         let said: Vec<String> = said.take(lines).collect();
         (child, said)
     };
-    _ = rustls::crypto::ring::default_provider().install_default();
-    let http = Client::builder().no_proxy().build().unwrap();
     let (child, lines) = up(5);
     let url = lines[0].strip_prefix("listening gateway ").unwrap().to_owned();
     assert_eq!(lines[2], format!("portal {url}/"));
@@ -175,7 +172,7 @@ async fn up_is_one_machine_with_a_first_login_that_holds() {
         format!("this machine is server 1; all state is in {}; Ctrl-C ends everything", data.display())
     );
     let words: Vec<&str> = lines[3].strip_prefix("first login: ").unwrap().split(' ').collect();
-    let mut gateway = Gateway { child, url, data: data.join("gateway"), http };
+    let mut gateway = Gateway { child, url, data: data.join("gateway"), http: client() };
     let body = json!({"username": words[0], "password": words[1]});
     let login = gateway.http.post(format!("{}/api/auth/login", gateway.url)).json(&body).send().await.unwrap();
     let token = login.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned();

@@ -11,9 +11,7 @@ mod sandbox;
 mod waiting;
 pub mod web;
 
-#[allow(unused_imports, reason = "only the end-to-end tests use it")]
-pub use agent::client;
-pub use agent::{Agent, Reply};
+pub use agent::{Agent, Reply, client};
 pub use artifacts::{Artifacts, Wrong};
 pub use console::Console;
 pub use disk::SmallDisk;

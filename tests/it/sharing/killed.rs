@@ -1,6 +1,6 @@
 //! Two real gateways on one database and one Redis; one is killed without a farewell.
 use super::{AGENTS, Agents, Redis};
-use crate::support::{Sandbox, eventually};
+use crate::support::{Sandbox, client, eventually};
 use reqwest::Client;
 use serde_json::{Value, json};
 use std::{
@@ -43,7 +43,7 @@ impl Gateway {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("listening gateway ").expect("no listening line").to_owned();
-        let http = Client::builder().no_proxy().build().unwrap();
+        let http = client();
         let login = json!({"username": "root", "password": PASSWORD});
         let answer = http.post(format!("{url}/api/auth/login")).json(&login).send().await.unwrap();
         let token = answer.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned();
@@ -92,7 +92,6 @@ fn add_root(data: &Path) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_killed_gateway_listened_to_is_heard_by_another() {
-    _ = rustls::crypto::ring::default_provider().install_default();
     let (sandbox, redis, agents) = (Sandbox::new(), Redis::start(), Agents::start().await);
     redis.client().await;
     let data = sandbox.root().with_file_name("gateway");
