@@ -79,7 +79,7 @@ release: ## dist/zlh: one static binary
 	install -D target/$(HOST)/release/zlh dist/zlh
 	@ls -l dist/zlh
 
-bench: release ## us against runit, s6, supervisord, pm2, Go and nginx, on a quiet machine, in five minutes
+bench: release ## us against runit, s6, supervisord, pm2, Go and nginx, on a quiet machine, in a quarter of an hour
 	benches/compare/run.sh
 
 clean: ## build results and dist, not $ZLH_REALPARTS
