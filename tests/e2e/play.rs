@@ -15,7 +15,7 @@ use std::{
 };
 
 /// For everything that takes a moment on a quiet machine: others may use it too.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(420);
 
 /// An agent that restarts a crashed game after `backoff`, as often as a test lets it crash.
 pub fn agent_with_backoff(sandbox: &Sandbox, backoff: &str) -> Agent {
