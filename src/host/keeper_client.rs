@@ -342,7 +342,16 @@ impl Keeping for KeeperClient {
         .boxed()
     }
 
+    fn permit(&self, next: Option<(RunId, &WorkloadSpec)>) {
+        match next {
+            Some((run, spec)) => self.core.permit_launch(run, spec),
+            None => self.core.withdraw_permit(),
+        }
+    }
+
     fn resize(&self, columns: u16, rows: u16) {
+        // What waits has a terminal of the old size.
+        self.core.withdraw_permit();
         self.core.prepared().size = (columns, rows);
         // Without a keeper, or without a run, the next launch has the new size.
         if self.core.held().live.is_some() {

@@ -14,7 +14,7 @@ use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
 };
 
-/// One mapping of one state file. The keeper writes it at any moment; only the doorbell is ours to write.
+/// One mapping of one state file. The keeper writes it at any moment; only doorbell and permit are ours to write.
 pub struct KeeperState {
     map: MmapRaw,
     inode: (u64, u64),
@@ -107,6 +107,16 @@ impl KeeperState {
         // SAFETY: aligned, inside the mapping, and accessed as an atomic by both sides.
         unsafe { AtomicU32::from_ptr(self.map.as_mut_ptr().add(layout::AT_DOORBELL).cast()) }
             .store(1, Ordering::SeqCst);
+    }
+
+    /// The keeper may begin `run` by itself when the run before it crashes.
+    pub fn permit(&self, run: u64) {
+        self.word(layout::AT_PERMIT).store(run, Ordering::SeqCst);
+    }
+
+    /// From now on it asks. A run that it has begun by then is reported as such.
+    pub fn withdraw_permit(&self) {
+        self.word(layout::AT_PERMIT).store(0, Ordering::SeqCst);
     }
 
     /// The record of `run`, if it is still there and whole.

@@ -87,6 +87,9 @@ pub trait Keeping: Send + Sync + 'static {
         spec: &WorkloadSpec,
         sink: EventSink,
     ) -> BoxFuture<'static, Result<Alive, KeepingError>>;
+    /// Allows the keeper to begin this run by itself, just as the present one was begun, when that one crashes; or takes that back.
+    /// What has happened by then is part of the present run's exit, and the launch is still to be asked for.
+    fn permit(&self, next: Option<(RunId, &WorkloadSpec)>);
     /// Bytes for the workload's PTY; how many were taken.
     fn input(&self, run: RunId, bytes: bytes::Bytes) -> BoxFuture<'static, Result<u64, KeepingError>>;
     fn resize(&self, columns: u16, rows: u16);

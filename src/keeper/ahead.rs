@@ -2,7 +2,7 @@
 //! point where it would execute the program. There it waits for a word, so that a restart that is ordered at once costs an
 //! exec and no birth, which is half of the keeper's time.
 //!
-//! Nobody decides anything here: without the agent's order the word is never said. It is made only where it is likely to be
+//! Nobody decides anything here: without the agent's order, or its permit beforehand, the word is never said. It is made only where it is likely to be
 //! of use, for the same program after a crash that was answered at once, and it is let go as soon as anything is unusual.
 //! It holds nothing but its socket and its terminal and ends with the keeper. It is still root, so that the workload,
 //! whose user it will be, cannot touch it; and an ordinary wait(2) does not see it, so "no child is left" stays true.
@@ -54,8 +54,9 @@ impl Next {
         }
     }
 
-    pub fn is_made(&self) -> bool {
-        matches!(self, Next::Made(_))
+    /// What its process was made for, once that waits.
+    pub fn made(&self) -> Option<&Launch> {
+        if let Next::Made(ahead) = self { Some(&ahead.order) } else { None }
     }
 
     /// The process and its terminal, ready to use, if they were made for just this order.

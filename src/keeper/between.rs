@@ -31,8 +31,7 @@ impl Between {
     pub fn is_right_after_crash(&self) -> bool {
         let record = &self.past.record;
         let passed = sys::boot_time().saturating_sub(Duration::from_nanos(record.ended_boot_ns));
-        let crashed = !self.past.signalled && (record.wait_code, record.wait_status) != (libc::CLD_EXITED, 0);
-        crashed && passed < SOON
+        self.past.crashed() && passed < SOON
     }
 
     pub fn take_terminal(&mut self) -> Option<Terminal> {

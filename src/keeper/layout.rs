@@ -6,11 +6,12 @@
 //! 48    epoch u64                   56  ring size u64
 //! 64    head u64   (atomic)         72  doorbell u32 (atomic)   80  on disk up to u64 (atomic)
 //! 88    bytes that never reached the disk u64 (atomic)      96  ring start u64 (atomic)
+//! 104   permit: a run that the keeper may begin by itself, 0 for none, u64 (atomic)
 //! 1024  run record slot 0           2048  run record slot 1
 //! 3072  notes for a successor keeper (its own business)
 //! 4096  the ring: byte at absolute offset o lives at 4096 + o % ring size
 //! ```
-//! The file is mapped MAP_SHARED by the keeper (writer) and the agent (reader; it writes the doorbell alone).
+//! The file is mapped MAP_SHARED by the keeper (writer) and the agent (reader; it writes doorbell and permit alone).
 //! All of it is allocated before the first launch, so a full disk cannot take the exit record, and it outlives a
 //! `kill -9` of both. It means nothing after a reboot: that is what the boot id is for, and why no fsync is needed.
 //!
@@ -40,6 +41,9 @@ pub const AT_ON_DISK: usize = 80;
 pub const AT_DROPPED: usize = 88;
 /// First absolute offset that was ever written to this ring: greater than 0 where the console began on disk.
 pub const AT_RING_START: usize = 96;
+/// Number of the run that may follow a crash of the present one without the agent being asked. The agent stores it, and 0 to
+/// take it back; the keeper swaps it for 0 when it makes use of it. So one of them has it, and both know who.
+pub const AT_PERMIT: usize = 104;
 pub const AT_NOTES: usize = 3072;
 pub const NOTES_BYTES: usize = PAGE - AT_NOTES;
 /// How far past the published head the keeper may be writing at any moment.

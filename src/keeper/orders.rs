@@ -32,7 +32,10 @@ pub fn obey(keeper: &mut Keeper, order: Order) {
     let kind = kind_of(&order);
     let done = match order {
         Order::Hello { .. } => introduce(keeper),
-        Order::Launch(order) => start(keeper, &order),
+        Order::Launch(order) => {
+            start(keeper, &order);
+            Ok(())
+        }
         Order::Input { seq, bytes } => take_input(keeper, seq, bytes),
         Order::Resize { columns, rows } => resize(keeper, columns, rows),
         Order::Signal { run, signal, scope } => signal_run(keeper, run, signal, scope),
@@ -60,13 +63,13 @@ fn introduce(keeper: &mut Keeper) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn start(keeper: &mut Keeper, order: &Launch) -> Result<(), Refusal> {
+/// Begins a run and queues the answer.
+pub fn start(keeper: &mut Keeper, order: &Launch) {
     let report = match begin_run(keeper, order) {
         Ok(record) => launched(&record),
         Err(Failure { step, errno }) => Report::LaunchFailed { run: order.run, step: step as u8, errno },
     };
     keeper.report(&report);
-    Ok(())
 }
 
 fn launched(r: &RunRecord) -> Report {

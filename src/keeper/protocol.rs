@@ -131,10 +131,12 @@ pub enum Report {
     /// The console has grown since the doorbell was set.
     Head,
     /// The main process ended; an encoded [`super::layout::RunRecord`]. `alone`: nothing outlived it, so a launch order
-    /// finds the keeper free; the `TreeEmpty` that says so too follows.
+    /// finds the keeper free; the `TreeEmpty` that says so too follows. `next`: the run that follows it by the agent's permit
+    /// (see [`super::layout::AT_PERMIT`]); the answer to its launch follows, too.
     Exited {
         record: Vec<u8>,
         alone: bool,
+        next: Option<u64>,
     },
     /// No descendant is left; `killed` of them had outlived the main process.
     TreeEmpty {
@@ -433,9 +435,10 @@ impl Report {
                 Writer::new(68).int(1, *seq as i64).int(2, *accepted as i64).finish()
             }
             Report::Head => Writer::new(69).finish(),
-            Report::Exited { record, alone } => {
+            Report::Exited { record, alone, next } => {
                 let report = Writer::new(70).put(1, record);
-                if *alone { report.int(2, 1) } else { report }.finish()
+                let report = if *alone { report.int(2, 1) } else { report };
+                next.iter().fold(report, |report, run| report.int(3, *run as i64)).finish()
             }
             Report::TreeEmpty { run, killed } => {
                 Writer::new(71).int(1, *run as i64).int(2, i64::from(*killed)).finish()
@@ -461,7 +464,11 @@ impl Report {
             67 => Report::LaunchFailed { run: f.bits(1)?, step: f.int(2)?, errno: f.int(3)? },
             68 => Report::InputTaken { seq: f.bits(1)?, accepted: f.bits(2)? },
             69 => Report::Head,
-            70 => Report::Exited { record: f.bytes(1)?, alone: f.find(2).is_some() },
+            70 => Report::Exited {
+                record: f.bytes(1)?,
+                alone: f.find(2).is_some(),
+                next: f.find(3).map(|_| f.bits(3)).transpose()?,
+            },
             71 => Report::TreeEmpty { run: f.bits(1)?, killed: f.int(2)? },
             72 => Report::Fds { run: f.bits(1)? },
             73 => Report::Refused { kind: f.int(1)?, reason: f.text(2)? },
@@ -487,16 +494,16 @@ mod tests {
     }
 
     #[test]
-    fn that_a_run_ended_alone_is_a_field_which_an_older_side_neither_sends_nor_reads() {
+    fn what_else_is_said_of_an_end_is_in_fields_that_an_older_side_neither_sends_nor_reads() {
         let record = b"record".to_vec();
-        for alone in [false, true] {
-            let report = Report::Exited { record: record.clone(), alone };
+        for (alone, next) in [(false, None), (true, None), (true, Some(u64::MAX))] {
+            let report = Report::Exited { record: record.clone(), alone, next };
             let bytes = report.encode();
             let (kind, payload, _) = split(&bytes).unwrap().unwrap();
             assert_eq!(Report::decode(kind, payload), Ok(report));
             assert_eq!(Fields::parse(payload).unwrap().bytes(1), Ok(record.clone()), "where version 1 has it");
         }
         let older = Writer::new(70).put(1, &record).finish();
-        assert_eq!(Report::Exited { record, alone: false }.encode(), older);
+        assert_eq!(Report::Exited { record, alone: false, next: None }.encode(), older);
     }
 }

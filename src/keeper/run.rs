@@ -81,6 +81,12 @@ impl Run {
         self.record.progress == Progress::Launched
     }
 
+    /// It has ended by itself, and badly.
+    pub fn crashed(&self) -> bool {
+        let ended = (self.record.wait_code, self.record.wait_status);
+        !self.alive() && !self.signalled && ended != (libc::CLD_EXITED, 0)
+    }
+
     /// Starts to end the whole tree, or goes on with it.
     pub fn clear(&mut self) {
         self.clearing.get_or_insert_with(|| Clearing::new(self.notes.cgroup_kill.clone()));

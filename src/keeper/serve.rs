@@ -260,8 +260,9 @@ impl Keeper {
         }
     }
 
-    /// A newer agent replaces the one before.
+    /// A newer agent replaces the one before, whose permits are its own affair no longer.
     fn welcome(&mut self, socket: OwnedFd) {
+        self.state.void_permit();
         self.clients += 1;
         self.client = Some(Client::new(socket, self.clients));
     }
@@ -289,6 +290,7 @@ impl Keeper {
             // What could not be sent any more was told to nobody.
             self.reported &= !client.wants_to_send();
             self.client = None;
+            self.state.void_permit();
             self.leaving = self.leaving || (self.run.is_none() && self.reported);
         }
     }

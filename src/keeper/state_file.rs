@@ -1,7 +1,8 @@
 //! The mapped `state` file: opened or begun anew, then read and written by offset. See [`super::layout`].
 use super::{
     layout::{
-        self, AT_DOORBELL, AT_DROPPED, AT_EPOCH, AT_HEAD, AT_ON_DISK, AT_RING_START, PAGE, RING_BYTES, RunRecord,
+        self, AT_DOORBELL, AT_DROPPED, AT_EPOCH, AT_HEAD, AT_ON_DISK, AT_PERMIT, AT_RING_START, PAGE, RING_BYTES,
+        RunRecord,
     },
     sys,
 };
@@ -157,6 +158,16 @@ impl StateFile {
     pub fn take_doorbell(self) -> bool {
         // SAFETY: aligned, inside the first page, accessed as an atomic by both sides.
         unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(AT_DOORBELL).cast()) }.swap(0, Ordering::SeqCst) != 0
+    }
+
+    /// May `run` be begun without asking? Once: who is told so has used the permit up.
+    pub fn take_permit(self, run: u64) -> bool {
+        self.word(AT_PERMIT).compare_exchange(run, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// A permit is worth no more than the agent that gave it.
+    pub fn void_permit(self) {
+        self.word(AT_PERMIT).store(0, Ordering::SeqCst);
     }
 
     /// Writes a record so that a reader sees the old one, none, or the new one, never a mixture: the checksum goes

@@ -67,6 +67,9 @@ pub struct Exit {
     /// Nothing of the run's tree outlived its main process.
     #[serde(default)]
     pub alone: bool,
+    /// The run that its keeper began after it, by a permit given beforehand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<RunId>,
 }
 
 impl Exit {

@@ -91,6 +91,8 @@ pub struct Machine {
     records: Vec<Record>,
     /// What does not wait for this turn's save.
     ahead: Option<Effect>,
+    /// The run that its keeper may begin without an order.
+    permitted: Option<RunId>,
     out: Vec<Effect>,
 }
 
@@ -127,6 +129,7 @@ impl Machine {
             to_save: None,
             records: Vec::new(),
             ahead: None,
+            permitted: None,
             out: Vec::new(),
         }
     }
@@ -270,10 +273,12 @@ impl Machine {
         self.save()
     }
 
-    /// Ends the turn: the save first, then everything else in order; but a restart without delay goes before all.
+    /// Ends the turn: the save first, then everything else in order; but a restart without delay goes before all, and what its
+    /// keeper may no longer do by itself is taken back before anything is stored that says otherwise.
     fn finish(&mut self) -> Vec<Effect> {
-        let mut effects = Vec::with_capacity(self.out.len() + 2);
+        let mut effects = Vec::with_capacity(self.out.len() + 3);
         effects.extend(self.ahead.take());
+        effects.extend(self.permit());
         if let Some(ticket) = self.to_save.take() {
             let mut records = std::mem::take(&mut self.records);
             let (reserved, desired) = (self.memory.reserved, self.memory.intent.desired);

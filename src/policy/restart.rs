@@ -118,6 +118,14 @@ impl History {
         Next::Again { due, delay, attempt: self.streak }
     }
 
+    /// Is it certain by now that the next death of a run that was ready is answered by a restart without delay?
+    pub fn goes_on_at_once(&self, rule: &Restart) -> bool {
+        // Such a run may have lived long enough to start the sequence anew, or not.
+        let without_delay = |deaths: u32| rule.backoff.get(deaths as usize).is_some_and(Duration::is_zero);
+        let within_budget = self.recent.len() < rule.max_crashes_per_hour as usize;
+        without_delay(0) && without_delay(self.streak) && within_budget
+    }
+
     /// The verdict on the last death, however late: `Some(reason)` if it forbids the pending restart.
     pub fn on_verdict(&mut self, verdict: &Verdict) -> Option<String> {
         let repeated = self.last_code.as_deref() == Some(verdict.code.as_str());

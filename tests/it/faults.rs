@@ -4,6 +4,7 @@ mod clocks;
 mod container;
 mod disks;
 mod invariants;
+mod permits;
 #[cfg(feature = "failpoints")]
 mod points;
 mod random;

@@ -9,4 +9,5 @@ mod faults;
 pub mod harness;
 mod init;
 mod launching;
+mod permit;
 mod trees;

@@ -49,6 +49,9 @@ impl GameServerActor {
                 Effect::Prepare(ticket, config) => self.prepare(me, state, ticket, config),
                 Effect::AwaitPorts { ticket, ports, within } => self.await_ports(me, state, ticket, ports, within),
                 Effect::Launch(run, spec) => self.launch(me, state, run, &spec),
+                Effect::Permit(next) => {
+                    self.world.keeping().permit(next.as_ref().map(|(run, spec)| (*run, &**spec)));
+                }
                 Effect::Probe(probing) => self.probe(me, state, probing),
                 Effect::Say { run, spec, line } => self.say(state, run, spec, line),
                 Effect::Signal { run, signal, aim } => self.signal(state, run, signal, aim),

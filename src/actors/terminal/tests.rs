@@ -78,6 +78,7 @@ impl Script {
             max_rss_bytes: 0,
             oom_kills: None,
             alone: false,
+            next: None,
             log_start: 0,
             log_end: 0,
         };
@@ -118,6 +119,7 @@ impl Keeping for Hold {
         }
         .boxed()
     }
+    fn permit(&self, _: Option<(RunId, &WorkloadSpec)>) {}
     fn input(&self, run: RunId, bytes: Bytes) -> BoxFuture<'static, Result<u64, KeepingError>> {
         let taken = self.0.with(&self.1, |k| match k.alive == Some(run) {
             true => {

@@ -88,11 +88,12 @@ impl Core {
         let known = self.held().live(RunId(record.run)).is_some();
         match record.progress {
             Progress::Launched if !known => {
+                self.catch_up();
                 let boot_id = self.log.state().map(|state| state.boot_id()).unwrap_or_default();
                 self.held().launched(Live::new(record, boot_id));
                 self.ask_for_spare();
             }
-            Progress::Exited | Progress::Vanished if known => self.on_exited(&record, false),
+            Progress::Exited | Progress::Vanished if known => self.on_exited(&record, false, None),
             Progress::Exited | Progress::Vanished => self.held().last = Some(super::exits::from_record(&record)),
             Progress::Launched | Progress::Empty | Progress::Failed => {}
         }

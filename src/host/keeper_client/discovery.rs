@@ -15,6 +15,7 @@ impl Core {
     pub(super) async fn discover(self: &Arc<Self>, sink: EventSink) -> Result<Discovery, KeepingError> {
         let _turn = self.turn.lock().await;
         self.held().sink = Some(sink);
+        self.withdraw_permit();
         failpoint::reach("agent.before_attach");
         // Connected already: whoever asks is reborn, we are not.
         if self.link().is_some() || self.connect().await?.is_some() {

@@ -27,6 +27,7 @@ pub(super) fn from_record(record: &RunRecord) -> Exit {
         log_end: record.log_end,
         // Not part of the record: only a report says so.
         alone: false,
+        next: None,
     }
 }
 

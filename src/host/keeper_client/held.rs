@@ -6,7 +6,10 @@ use crate::{
         keeping::{Alive, Discovery, EventSink, KeepingError},
         process::{Ended, Identity, PidFd},
     },
-    keeper::{layout::RunRecord, protocol::LaunchStep},
+    keeper::{
+        layout::RunRecord,
+        protocol::{Launch, LaunchStep},
+    },
     model::{
         exit::Exit,
         ids::RunId,
@@ -28,6 +31,10 @@ pub(super) struct Held {
     /// The newest run that ended.
     pub last: Option<Exit>,
     launching: Option<Launching>,
+    /// The launch that was ordered last, and what an error of it would speak of.
+    ordered: Option<(Launch, Arc<Subject>)>,
+    /// A launch that the keeper was permitted: where its answer comes, until somebody asks for it.
+    begun: Option<(RunId, oneshot::Receiver<Launched>)>,
     inputs: HashMap<u64, oneshot::Sender<u64>>,
     inputs_sent: u64,
 }
@@ -90,17 +97,40 @@ impl Held {
     /// From now on the answer to this launch is waited for.
     pub(super) fn expect_launch(
         &mut self,
-        run: RunId,
+        order: &Launch,
         subject: Arc<Subject>,
         sink: EventSink,
     ) -> Result<oneshot::Receiver<Launched>, KeepingError> {
         if self.live.is_some() || self.launching().is_some() {
             return Err(subject.error(LaunchStep::Busy, libc::EBUSY));
         }
-        let (answer, receiver) = oneshot::channel();
         self.sink = Some(sink);
+        self.ordered = Some((order.clone(), subject.clone()));
+        Ok(self.await_launch(RunId(order.run), subject))
+    }
+
+    fn await_launch(&mut self, run: RunId, subject: Arc<Subject>) -> oneshot::Receiver<Launched> {
+        let (answer, receiver) = oneshot::channel();
         self.launching = Some(Launching { run, subject, answer });
-        Ok(receiver)
+        receiver
+    }
+
+    /// Would this launch be the last one over again, but for its number?
+    pub(super) fn repeats(&self, order: &Launch) -> bool {
+        self.ordered.as_ref().is_some_and(|(last, _)| Launch { run: last.run + 1, ..last.clone() } == *order)
+    }
+
+    /// The keeper repeats the last launch by its permit.
+    pub(super) fn go_on(&mut self, run: RunId) {
+        let Some((order, subject)) = &mut self.ordered else { return };
+        order.run = run.0;
+        let subject = subject.clone();
+        self.begun = Some((run, self.await_launch(run, subject)));
+    }
+
+    /// Where the answer to a launch comes that need not be ordered any more.
+    pub(super) fn take_begun(&mut self, run: RunId) -> Option<oneshot::Receiver<Launched>> {
+        self.begun.take().filter(|(begun, _)| *begun == run).map(|(_, answer)| answer)
     }
 
     pub(super) fn launched(&mut self, live: Live) {

@@ -23,9 +23,9 @@ impl Core {
             Report::LaunchFailed { run, step, errno } => self.held().launch_refused(RunId(run), step, errno),
             Report::InputTaken { seq, accepted } => self.held().input_taken(seq, accepted),
             Report::Head => self.log.ring(),
-            Report::Exited { record, alone } => {
+            Report::Exited { record, alone, next } => {
                 if let Some(record) = RunRecord::decode(&record) {
-                    self.on_exited(&record, alone);
+                    self.on_exited(&record, alone, next.map(RunId));
                 }
             }
             Report::TreeEmpty { run, killed } => self.on_tree_empty(RunId(run), killed),
@@ -79,9 +79,9 @@ impl Core {
     }
 
     /// Tells the sink once per run, however often the end is seen.
-    pub(super) fn on_exited(&self, record: &RunRecord, alone: bool) {
+    pub(super) fn on_exited(&self, record: &RunRecord, alone: bool, next: Option<RunId>) {
         failpoint::reach("agent.before_exit_fact");
-        let mut exit = Exit { alone, ..exits::from_record(record) };
+        let mut exit = Exit { alone, next, ..exits::from_record(record) };
         let mut held = self.held();
         if held.last.as_ref().is_some_and(|last| last.run == exit.run) {
             return;
@@ -94,6 +94,9 @@ impl Core {
         held.last = Some(exit.clone());
         // The keeper has answered for what it had taken; nobody will for the rest.
         held.forget_inputs();
+        if let Some(next) = next {
+            held.go_on(next);
+        }
         let sink = held.sink.clone();
         drop(held);
         if let Some(sink) = sink {

@@ -44,6 +44,7 @@ impl Core {
         self.set_link(None);
         connection::leave(link.keeper.as_ref()).await;
         self.held().forget_inputs();
+        self.catch_up();
         self.settle_launch();
         let Some(live) = self.held().live.clone() else { return };
         let run = live.alive.run;
@@ -52,6 +53,17 @@ impl Core {
         // That it has ended may have been the first thing the other keeper said.
         if !kept && self.held().live(run).is_some() {
             self.rescue(live).await;
+        }
+    }
+
+    /// A keeper that went on by our permit may be gone, or cut off, before it could say so. Its records do.
+    pub(super) fn catch_up(&self) {
+        let Some(run) = self.held().live.as_ref().map(|live| live.alive.run) else { return };
+        let Some(state) = self.log.state() else { return };
+        let ended = state.record(run.0).filter(|record| record.progress == Progress::Exited);
+        let next = state.newest_record().map(|record| RunId(record.run)).filter(|next| next.0 == run.0 + 1);
+        if let (Some(record), Some(next)) = (ended, next) {
+            self.on_exited(&record, true, Some(next));
         }
     }
 

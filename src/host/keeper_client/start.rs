@@ -36,7 +36,28 @@ impl Core {
     pub(super) fn begin_launch(&self, run: RunId, spec: &WorkloadSpec, sink: EventSink) -> Result<Begun, KeepingError> {
         failpoint::reach("agent.before_launch");
         let (order, subject) = self.launch_order(run, spec)?;
-        self.send_launch(order, Arc::new(subject), sink)
+        let subject = Arc::new(subject);
+        if let Some(answer) = self.held().take_begun(run) {
+            return Ok(Begun { order: Order::Launch(Box::new(order)), subject, sink, answer, sent: true });
+        }
+        self.send_launch(order, subject, sink)
+    }
+
+    /// The keeper may begin this run by itself, if it would be launched just as the present one was.
+    pub(super) fn permit_launch(&self, run: RunId, spec: &WorkloadSpec) {
+        // What cannot be launched is said when it is to be.
+        let Ok((order, _)) = self.launch_order(run, spec) else { return };
+        if self.held().repeats(&order)
+            && let Some(state) = self.log.state()
+        {
+            state.permit(run.0);
+        }
+    }
+
+    pub(super) fn withdraw_permit(&self) {
+        if let Some(state) = self.log.state() {
+            state.withdraw_permit();
+        }
     }
 
     /// Everything that does.
@@ -69,7 +90,7 @@ impl Core {
         subject: Arc<launch::Subject>,
         sink: EventSink,
     ) -> Result<Begun, KeepingError> {
-        let answer = self.held().expect_launch(RunId(order.run), subject.clone(), sink.clone())?;
+        let answer = self.held().expect_launch(&order, subject.clone(), sink.clone())?;
         let order = Order::Launch(Box::new(order));
         let sent = self.current_link().is_some_and(|link| link.send(&order).is_ok());
         Ok(Begun { order, subject, sink, answer, sent })

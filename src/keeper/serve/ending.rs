@@ -6,7 +6,7 @@ use crate::keeper::{
     failpoint,
     layout::{Progress, RunRecord},
     orders,
-    protocol::Report,
+    protocol::{Launch, Report},
     run::{Ending, Run},
     sys::{self, Wait},
     tree::{self, Clearing},
@@ -64,14 +64,24 @@ impl Keeper {
         self.last = Some(record);
         self.reported = self.client.is_some();
         let alone = left || (!run.adopted && !outlived);
-        self.report(&Report::Exited { record: record.encode().to_vec(), alone });
-        // Alone, that its tree is empty is known at once, and both go out together.
+        let next = if alone { self.take_permit() } else { None };
+        self.report(&Report::Exited { record: record.encode().to_vec(), alone, next: next.as_ref().map(|n| n.run) });
+        // Alone, that its tree is empty is known at once, and all of it goes out together.
         if alone {
-            self.close_run();
+            self.close_run(next);
         } else {
             self.send();
             self.run.iter_mut().for_each(Run::clear);
         }
+    }
+
+    /// The launch that follows at once, if the agent has allowed it before the crash: whoever is quicker, we here or a withdrawal,
+    /// the other one knows.
+    fn take_permit(&self) -> Option<Launch> {
+        let order = self.next.made()?;
+        let crashed = self.run.as_ref().is_some_and(Run::crashed);
+        let permitted = crashed && self.client.is_some() && self.state.take_permit(order.run);
+        permitted.then(|| order.clone())
     }
 
     /// Ends what earlier runs left behind; how many that were.
@@ -89,20 +99,27 @@ impl Keeper {
     pub(super) fn tree_is_empty(&mut self) {
         if self.run.as_ref().is_some_and(|run| !run.alive()) {
             self.pump(LAST_TURN, 0);
-            self.close_run();
+            self.close_run(None);
         }
     }
 
-    /// Nothing is left of it, and its last word is read: says so once. The terminal goes with the run.
-    fn close_run(&mut self) {
+    /// Nothing is left of it, and its last word is read: says so once. The terminal goes with the run. `next` begins before
+    /// anybody is told, so that who is told does not keep a processor from it.
+    fn close_run(&mut self, next: Option<Launch>) {
         self.unheard = 0;
         if let Some(run) = self.run.take() {
             self.report(&Report::TreeEmpty { run: run.record.run, killed: run.outlived });
+            if let Some(order) = next {
+                self.between = Some(Between::begin(run, true));
+                let _ = failpoint::reach(c"keeper.permit_taken");
+                orders::start(self, &order);
+                return self.send();
+            }
             self.send();
             // Only somebody who is there can order another.
             if self.client.is_some() {
                 self.groups.make_home(run.record.run + 1);
-                self.between = Some(Between::begin(run, self.next.is_made()));
+                self.between = Some(Between::begin(run, self.next.made().is_some()));
             } else {
                 self.forget_next();
             }

@@ -26,6 +26,8 @@ pub enum Effect {
     },
     /// → `Launched`; later `Exited`, `TreeEmptied`
     Launch(RunId, Arc<WorkloadSpec>),
+    /// This run may begin without an order when the one before it crashes; `None`: none may any more.
+    Permit(Option<(RunId, Arc<WorkloadSpec>)>),
     /// → `Probed`
     Probe(Probing),
     /// Type this line at the game's console.

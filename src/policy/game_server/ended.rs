@@ -30,16 +30,28 @@ const MOST_UNJUDGED: usize = 16;
 
 impl Machine {
     pub(super) fn on_exited(&mut self, now: Moment, run: RunId, exit: &Exit) {
-        let Some(live) = self.phase.live().filter(|l| l.run == run).cloned() else { return };
+        let Some(live) = self.phase.live().filter(|l| l.run == run).cloned() else {
+            return self.on_cleared_run_exited(exit);
+        };
         self.account(exit);
         if exit.alone {
             self.tree.take_if(|tree| *tree == run);
         }
+        // Only what left nothing behind is followed by another.
+        self.tree = self.tree.or(exit.next);
         match &self.phase {
             Phase::Stopping(s) if s.why == Why::Hang => self.crash(now, live, exit, true, false),
             Phase::Stopping(s) if s.why == Why::Lost => self.crash(now, live, exit, false, false),
             Phase::Stopping(_) => self.on_stopped(now, run, false),
             _ => self.on_unasked_end(now, live, exit),
+        }
+    }
+
+    /// Nobody wanted this run any more when it began: its end is no news, but seen.
+    fn on_cleared_run_exited(&mut self, exit: &Exit) {
+        let seen = self.memory.accounted >= exit.run;
+        if matches!(&self.phase, Phase::Clearing(c) if c.run == exit.run && !seen) {
+            self.account(exit);
         }
     }
 
@@ -315,5 +327,6 @@ fn unknown_exit(now: Moment, live: &Live) -> Exit {
         log_start: 0,
         log_end: 0,
         alone: false,
+        next: None,
     }
 }

@@ -219,6 +219,11 @@ impl Phase {
 }
 
 impl Next {
+    /// The next run begins in this very turn.
+    pub fn is_at_once(&self) -> bool {
+        matches!(self, Next::Retry { delay, .. } if delay.is_zero())
+    }
+
     fn state(&self) -> State {
         match self {
             Next::Rest | Next::Start { .. } => State::Stopping,

@@ -167,13 +167,34 @@ impl Machine {
         let Some(config) = self.config.clone() else { return self.begin(now, false, Some(crashed)) };
         let reserved = self.drawn < self.durable;
         let same = self.memory.launched.as_ref() == Some(&config.spec);
-        if !reserved || !same || self.tree.is_some() {
+        // Nothing is there, or what its keeper has begun by our permit: this very run.
+        let free = self.tree.is_none_or(|run| run.0 == self.drawn.0 + 1);
+        if !reserved || !same || !free {
             return self.begin(now, false, Some(crashed));
         }
         let run = self.draw_run();
         self.note_launch(&config.spec);
         self.save();
         self.ahead = Some(self.launch(run, config.spec.clone()));
+    }
+
+    /// Says whether the keeper may begin the next run by itself, when that has changed.
+    pub(super) fn permit(&mut self) -> Option<Effect> {
+        let next = self.permitted_next();
+        let run = next.as_ref().map(|(run, _)| *run);
+        let changed = std::mem::replace(&mut self.permitted, run) != run;
+        changed.then_some(Effect::Permit(next))
+    }
+
+    /// The run that a crash of a ready one would be answered by in that very turn, however it crashes and whenever: what
+    /// [`Machine::relaunch`] asks, asked beforehand.
+    fn permitted_next(&self) -> Option<(RunId, Arc<WorkloadSpec>)> {
+        let Phase::Ready(live) = &self.phase else { return None };
+        let wanted = self.closing.is_none() && self.memory.intent.desired == Desired::Running;
+        let sure = wanted && self.memory.restart.goes_on_at_once(&self.rules.restart);
+        let same = || self.memory.launched.as_ref() == self.config.as_ref().map(|config| &config.spec);
+        let reserved = self.drawn == live.run && self.drawn < self.durable;
+        (sure && reserved && same()).then(|| (RunId(live.run.0 + 1), live.spec.clone()))
     }
 
     fn launch(&mut self, run: RunId, spec: Arc<WorkloadSpec>) -> Effect {

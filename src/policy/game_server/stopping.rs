@@ -120,8 +120,11 @@ impl Machine {
 impl Machine {
     /// Waits until nothing of `run` is left, then goes on with `next`. `silent`: nobody will report it.
     pub(super) fn clear(&mut self, now: Moment, run: RunId, next: Next, silent: bool) {
-        if self.tree != Some(run) {
-            return self.cleared(now, next);
+        match self.tree {
+            Some(left) if left == run => {}
+            // Its keeper has gone on by our permit, and that is not what follows: it was withdrawn a moment too late.
+            Some(_) if !next.is_at_once() => return self.clear_leftovers(now, next),
+            _ => return self.cleared(now, next),
         }
         self.enter(Phase::Clearing(Clearing { run, next, awaited: Awaited::Tree { kills: 0, silent } }));
         self.arm_phase(LEFTOVERS);
@@ -130,6 +133,7 @@ impl Machine {
     /// Something of an earlier run may be left: kill it now, then `next`.
     pub(super) fn clear_leftovers(&mut self, now: Moment, next: Next) {
         let Some(run) = self.tree else { return self.cleared(now, next) };
+        self.drawn = self.drawn.max(run);
         self.clear(now, run, next, false);
         self.clear_harder(now);
     }

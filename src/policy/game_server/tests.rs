@@ -248,6 +248,44 @@ fn when_nothing_outlived_the_run_the_launch_is_the_first_effect_of_its_end() {
 }
 
 #[test]
+fn only_where_the_next_crash_is_certain_to_be_answered_at_once_may_the_keeper_do_so() {
+    let with = |backoff: Vec<Duration>, per_hour: u32| {
+        let base = settings();
+        let restart = Restart { backoff, max_crashes_per_hour: per_hour, ..base.restart.clone() };
+        let mut rig = Rig::idle_with(Settings { restart, ..base });
+        rig.start();
+        assert_eq!(rig.permitted, None, "it could crash before it is ready");
+        rig.alive();
+        rig
+    };
+    let zero = Duration::ZERO;
+    assert_eq!(with(vec![S(30); 3], 10).permitted, None);
+    assert_eq!(with(vec![zero, S(30)], 10).permitted, Some(RunId(2)));
+    assert_eq!(with(vec![zero; 3], 0).permitted, None, "the first crash is one too many");
+    // One that has not been ready for long comes to the second rung.
+    let mut rig = with(vec![zero, S(30)], 10);
+    rig.exit(Code(1));
+    rig.alive();
+    assert_eq!((rig.newest(), rig.phase(), rig.permitted), (RunId(2), "Ready", None));
+
+    // It is taken back before anything is stored or done that says otherwise.
+    type Ask = fn(&mut Rig);
+    let asked: [Ask; 5] = [
+        |rig| _ = rig.stop(),
+        |rig| _ = rig.kill(),
+        |rig| _ = rig.restart(),
+        |rig| rig.shut_down(Leaving::Leave),
+        |rig| _ = rig.configure(WorkloadSpec { argv: vec!["/bin/other".into()], ..spec() }),
+    ];
+    for ask in asked {
+        let mut rig = with(vec![zero; 3], 10);
+        rig.told_all();
+        ask(&mut rig);
+        assert_eq!(rig.told_all()[0], "permit none");
+    }
+}
+
+#[test]
 fn a_short_wait_is_followed_by_the_launch_and_a_long_one_by_another_look() {
     const MS: fn(u64) -> Duration = Duration::from_millis;
     for (wait, looks) in [(MS(100), false), (S(2), false), (MS(2001), true), (S(30), true)] {

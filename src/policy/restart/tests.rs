@@ -148,6 +148,28 @@ proptest! {
         }
     }
 
+    /// What was certain beforehand is what comes, whenever and however a run that was ready dies.
+    #[test]
+    fn whoever_goes_on_at_once_does(
+        rungs in prop::collection::vec(0u64..3, 0..6), per_hour in 0u32..6, chance in 0.0f64..=1.0,
+        deaths in prop::collection::vec((0u64..2000, 0u64..90, proof()), 0..8), last in (0u64..4000, 0u64..90, any::<bool>()),
+    ) {
+        let backoff = rungs.into_iter().map(|rung| S(rung.saturating_sub(1))).collect();
+        let rule = Restart { backoff, max_crashes_per_hour: per_hour, jitter: 0.1, ..rule() };
+        let (mut h, mut now) = (History::default(), 0);
+        for (gap, uptime, proof) in deaths {
+            now += gap;
+            h.on_death(&rule, Death { at: at(now), uptime: S(uptime), proof }, chance);
+        }
+        let sure = h.goes_on_at_once(&rule);
+        let (gap, uptime, probed) = last;
+        let proof = if probed { Proof::ReadyFor(S(uptime)) } else { Proof::Unprobed };
+        let next = h.on_death(&rule, Death { at: at(now + gap), uptime: S(uptime), proof }, chance);
+        if sure {
+            prop_assert!(matches!(next, Next::Again { delay: Duration::ZERO, .. }), "{next:?}");
+        }
+    }
+
     /// Whatever happened before: enough short lives end it, and a forgiven history restarts at the first rung.
     #[test]
     fn giving_up_and_starting_over_are_always_reachable(before in prop::collection::vec((0u64..90, proof()), 0..20)) {

@@ -224,6 +224,44 @@ async fn the_terminal_has_the_size_that_was_set_last() {
     assert_eq!(agent.exit(1).await.status, ExitStatus::Code(0));
 }
 
+/// The word in the keeper's state file.
+fn permit(bench: &Bench) -> u64 {
+    let plan = bench.plan();
+    let path = zlh::host::keeper_client::keeper_dir(&plan.root, &plan.name).join(layout::STATE_FILE);
+    let bytes = std::fs::read(path).unwrap();
+    u64::from_ne_bytes(bytes[layout::AT_PERMIT..][..8].try_into().unwrap())
+}
+
+#[tokio::test]
+async fn only_the_last_launch_over_again_is_permitted_and_not_for_longer_than_it_would_be_the_same() {
+    let bench = Bench::new();
+    let mut agent = bench.agent();
+    let (spec, another) = (bench.spec("exec sleep 1000"), bench.spec("exec sleep 999"));
+    agent.launch(1, &spec).await.unwrap();
+    let may = |run, spec| {
+        agent.client.permit(Some((RunId(run), spec)));
+        permit(&bench)
+    };
+    assert_eq!([may(2, &another), may(3, &spec), may(2, &spec)], [0, 0, 2]);
+    agent.client.permit(None);
+    assert_eq!(permit(&bench), 0);
+    assert_eq!(may(2, &spec), 2);
+    agent.client.resize(99, 33);
+    assert_eq!((permit(&bench), may(2, &spec)), (0, 0), "a terminal of that size was not made");
+    agent.client.signal(RunId(1), 9, Scope::Tree).await.unwrap();
+    agent.exit(1).await;
+    agent.launch(2, &spec).await.unwrap();
+    let may = |run, spec| {
+        agent.client.permit(Some((RunId(run), spec)));
+        permit(&bench)
+    };
+    assert_eq!(may(3, &spec), 3);
+    // An actor that is reborn asks what there is, and has permitted nothing.
+    assert!(matches!(agent.client.discover(Arc::new(|_| ())).await, Ok(Discovery::Alive(_))));
+    assert_eq!(permit(&bench), 0);
+    agent.client.signal(RunId(2), 9, Scope::Tree).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_game_runs_as_its_own_user_with_its_own_environment() {
     if !nix::unistd::geteuid().is_root() {

@@ -62,22 +62,25 @@ fn waiting(group: &Group, run: u64) -> Option<i32> {
 }
 
 /// A living run, and the process that waits to be the one after it.
-struct Pair {
-    bench: Bench,
+pub struct Pair {
+    pub bench: Bench,
     group: Group,
-    run: u64,
-    pid: i32,
-    waiting: i32,
+    pub run: u64,
+    pub pid: i32,
+    pub waiting: i32,
 }
 
 impl Pair {
     /// Kills the main process and orders the same again at once, until that was prompt enough to be expected again.
-    fn new(name: &str, script: &str) -> Option<Pair> {
+    pub fn new(name: &str, script: &str) -> Option<Pair> {
+        Pair::on(Bench::new(), name, script)
+    }
+
+    pub fn on(mut bench: Bench, name: &str, script: &str) -> Option<Pair> {
         let Some(group) = Group::new(name) else {
             eprintln!("no writable cgroup v2 here");
             return None;
         };
-        let mut bench = Bench::new();
         let order = group.order(&mut bench, script);
         let mut pid = bench.link.launch(order);
         for _ in 0..ATTEMPTS {
@@ -100,7 +103,7 @@ impl Pair {
         self.bench.link.launch(order)
     }
 
-    fn same(&mut self, script: &str) -> Launch {
+    pub fn same(&mut self, script: &str) -> Launch {
         self.group.order(&mut self.bench, script)
     }
 }

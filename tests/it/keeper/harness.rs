@@ -347,6 +347,13 @@ impl Console {
             .store(1, Ordering::SeqCst);
     }
 
+    /// What the agent writes there: this run may follow, or none.
+    pub fn permit(&self, run: u64) {
+        // SAFETY: aligned by the layout and inside the mapping.
+        unsafe { AtomicU64::from_ptr(self.map.as_ptr().add(layout::AT_PERMIT).cast_mut().cast()) }
+            .store(run, Ordering::SeqCst);
+    }
+
     /// Bytes `from..to` of the ring, without asking whether they are still whole.
     pub fn read(&self, from: u64, to: u64) -> Vec<u8> {
         (from..to).map(|o| self.map[layout::PAGE + (o % layout::RING_BYTES as u64) as usize]).collect()

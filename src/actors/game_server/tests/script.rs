@@ -187,6 +187,7 @@ impl Script {
             log_start: 0,
             log_end: 0,
             alone,
+            next: None,
         };
         t.ended = Some(exit.clone());
         Some(exit)
@@ -391,6 +392,10 @@ impl Keeping for Here {
             elapse(mood.launch_takes).await;
             mood.launch.map(|()| alive)
         })
+    }
+
+    fn permit(&self, next: Option<(RunId, &WorkloadSpec)>) {
+        self.0.did(next.map_or("permit withdrawn".into(), |(run, _)| format!("permit {run}")));
     }
 
     fn input(&self, _: RunId, bytes: Bytes) -> BoxFuture<'static, Result<u64, KeepingError>> {

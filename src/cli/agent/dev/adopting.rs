@@ -154,6 +154,7 @@ impl Adopted {
             log_end,
             // What it leaves behind lets go of the port by itself, and a start waits for that.
             alone: true,
+            next: None,
         }
     }
 }
@@ -235,6 +236,9 @@ impl Keeping for Adopting {
         }
         .boxed()
     }
+
+    /// An editor that runs already is looked for before each launch, so none goes without being asked for.
+    fn permit(&self, _: Option<(RunId, &WorkloadSpec)>) {}
 
     fn input(&self, run: RunId, bytes: bytes::Bytes) -> BoxFuture<'static, Result<u64, KeepingError>> {
         self.keeper.input(run, bytes)

@@ -32,6 +32,8 @@ enum Act {
     Dead,
     MainExits(i32),
     AllEnds(i32),
+    /// Its keeper goes on by a permit, while this is on its way.
+    GoesOn(Crossing),
     TreeEmpties,
     StopTyped,
     KeeperLost(bool),
@@ -39,7 +41,32 @@ enum Act {
     Pass(u64),
     Turn(usize),
     Stale(usize),
-    Die { reboot: bool },
+    Die {
+        reboot: bool,
+    },
+}
+
+/// What is asked, or happens, after the keeper has gone on and before the machine knows.
+#[derive(Clone, Copy, Debug)]
+enum Crossing {
+    Nothing,
+    Stop,
+    Restart,
+    Kill,
+    Configure(bool),
+    Die,
+}
+
+fn crossing() -> impl Strategy<Value = Crossing> {
+    use Crossing::*;
+    prop_oneof![
+        3 => Just(Nothing),
+        1 => Just(Stop),
+        1 => Just(Restart),
+        1 => Just(Kill),
+        1 => any::<bool>().prop_map(Configure),
+        1 => Just(Die),
+    ]
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -55,6 +82,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => Just(Act::Dead),
         6 => (0..2).prop_map(Act::MainExits),
         4 => (0..2).prop_map(Act::AllEnds),
+        4 => crossing().prop_map(Act::GoesOn),
         8 => Just(Act::TreeEmpties),
         1 => Just(Act::StopTyped),
         1 => any::<bool>().prop_map(Act::KeeperLost),
@@ -122,6 +150,7 @@ impl Life {
             Act::Dead => self.rig.run(RunFact::Probed(Answer::Dead { reason: "refused".into() })),
             Act::MainExits(code) => self.main_exits(code),
             Act::AllEnds(code) => self.all_ends(code),
+            Act::GoesOn(crossing) => self.goes_on(crossing),
             Act::TreeEmpties => self.tree_empties(),
             Act::StopTyped if self.main => self.type_stop(),
             Act::StopTyped => {}
@@ -204,6 +233,45 @@ impl Life {
         }
     }
 
+    /// Whoever stops a run has taken the permit back, or the next run had begun before: then it goes, too, at once.
+    fn goes_on(&mut self, crossing: Crossing) {
+        let Some(next) = self.rig.permitted.take().filter(|_| self.main && !self.silent) else { return };
+        let run = self.rig.newest();
+        assert!(run < next && run >= self.newest, "a permit for {next} beside {run}");
+        let exit = Exit { alone: true, next: Some(next), ..self.rig.exit_of(run, Code(1)) };
+        self.ends += 1;
+        (self.tree, self.last, self.rig.begun) = (Some(next), Some(next), Some(next));
+        match crossing {
+            Crossing::Nothing => {}
+            Crossing::Stop => self.ask(Command::Stop, false),
+            Crossing::Restart => self.ask(Command::Restart, true),
+            Crossing::Kill => self.ask(Command::Kill, false),
+            Crossing::Configure(same) => self.configure(same),
+            Crossing::Die => {
+                (self.rig.begun, self.newest) = (None, next);
+                self.rig.launched.push(next);
+                return self.die(false);
+            }
+        }
+        self.rig.fact(Fact::Run(run, RunFact::Exited(Box::new(exit))));
+        self.rig.fact(Fact::Run(run, RunFact::TreeEmptied));
+        let told = self.rig.told_all();
+        self.observe(&told);
+        assert_eq!(self.rig.begun, None, "neither launched nor killed: {told:?}");
+    }
+
+    /// A run that began by a permit and was not wanted any more.
+    fn newborn_is_killed(&mut self, run: RunId) {
+        self.ends += 1;
+        (self.tree, self.main, self.newest) = (None, false, run);
+        let exit = Exit { alone: true, ..self.rig.exit_of(run, Code(1)) };
+        self.rig.fact(Fact::Run(run, RunFact::Exited(Box::new(exit))));
+        assert!(self.rig.machine.memory().accounted >= run, "a later life would take its end for a crash");
+        self.rig.fact(Fact::Run(run, RunFact::TreeEmptied));
+        let told = self.rig.told_all();
+        self.observe(&told);
+    }
+
     fn tree_empties(&mut self) {
         if !self.main && !self.silent && self.tree.take().is_some() {
             self.rig.run(RunFact::TreeEmptied);
@@ -284,6 +352,8 @@ impl Life {
         for effect in told {
             if effect.starts_with("launch") {
                 self.on_launch();
+            } else if let Some(run) = self.rig.begun.take_if(|_| effect == "kill tree") {
+                self.newborn_is_killed(run);
             } else if effect == "kill tree" && self.silent {
                 (self.tree, self.main, self.silent) = (None, false, false);
             }
@@ -292,11 +362,15 @@ impl Life {
 
     fn on_launch(&mut self) {
         let run = self.rig.launched.iter().copied().find(|r| *r > self.newest).unwrap();
-        assert_eq!(self.tree, None, "a second run beside {:?}", self.tree);
+        let begun = self.tree == Some(run);
+        assert!(begun || self.tree.is_none(), "a second run beside {:?}", self.tree);
         assert!(self.wanted, "a launch that nobody wants");
         assert_eq!(self.rig.disk.intent.desired, Desired::Running, "a launch before its intent was stored");
         assert!(run <= self.rig.disk.reserved, "a run id that a later life might draw again");
         self.newest = run;
+        if begun {
+            return;
+        }
         let failure = self.rig.mood.launches.as_ref().and_then(|l| l.as_ref().err().map(|f| f.chance));
         (self.tree, self.main, self.silent) = match failure {
             None => (Some(run), true, false),

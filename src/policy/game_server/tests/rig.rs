@@ -91,6 +91,9 @@ pub struct Rig {
     /// Every effect since the last [`Rig::told`], in words.
     told: Vec<String>,
     pub launched: Vec<RunId>,
+    /// What the keeper may begin by itself, and what it has begun: a launch of that is answered, come what may.
+    pub permitted: Option<RunId>,
+    pub begun: Option<RunId>,
     pub classified: Vec<Ended>,
     timers: Vec<(BootTime, Ticket)>,
     facts: VecDeque<Fact>,
@@ -110,6 +113,8 @@ impl Rig {
             boot: "boot-1".into(),
             told: Vec::new(),
             launched: Vec::new(),
+            permitted: None,
+            begun: None,
             classified: Vec::new(),
             timers: Vec::new(),
             facts: VecDeque::new(),
@@ -157,7 +162,9 @@ impl Rig {
     /// The next life before its first effect.
     pub fn successor(&self) -> Rig {
         let machine = Machine::new(self.machine.rules.clone());
-        Rig { machine, timers: Vec::new(), facts: VecDeque::new(), told: Vec::new(), ..self.clone() }
+        let none = (None, Vec::new(), VecDeque::new(), Vec::new());
+        let (permitted, timers, facts, told) = none;
+        Rig { machine, permitted, timers, facts, told, ..self.clone() }
     }
 
     pub fn by(&mut self) -> By {
@@ -249,6 +256,7 @@ impl Rig {
             log_start: 0,
             log_end: 0,
             alone: false,
+            next: None,
         }
     }
 
@@ -332,6 +340,7 @@ impl Rig {
             }
             Effect::AwaitPorts { ticket, .. } => self.reply(self.mood.ports.clone().map(Reply::PortsFreed), ticket),
             Effect::Launch(run, _) => self.launch(run),
+            Effect::Permit(next) => self.permitted = next.map(|(run, _)| run),
             Effect::Classify(ended) => self.classified.push(*ended),
             Effect::Arm(t, after) => self.timers.push((self.now.boot + after, t)),
             Effect::Probe(_) | Effect::Say { .. } | Effect::Signal { .. } => {}
@@ -358,7 +367,8 @@ impl Rig {
     fn launch(&mut self, run: RunId) {
         self.launched.push(run);
         let born = self.born();
-        let launched = self.mood.launches.clone().map(|r| r.map(|()| born));
+        let begun = self.begun.take_if(|begun| *begun == run).map(|_| Ok(()));
+        let launched = begun.or(self.mood.launches.clone()).map(|r| r.map(|()| born));
         self.facts.extend(launched.map(|r| Fact::Run(run, RunFact::Launched(r))));
     }
 
@@ -376,6 +386,8 @@ pub fn in_words(effect: &Effect) -> String {
         Effect::Prepare(..) => "prepare".into(),
         Effect::AwaitPorts { .. } => "await ports".into(),
         Effect::Launch(run, _) => format!("launch {run}"),
+        Effect::Permit(Some((run, _))) => format!("permit {run}"),
+        Effect::Permit(None) => "permit none".into(),
         Effect::Probe(p) => if p.proven { "probe again" } else { "probe" }.into(),
         Effect::Say { line, .. } => format!("type {line:?}"),
         Effect::Signal { signal, aim: Aim::Leader, .. } => format!("signal {signal} leader"),
