@@ -146,7 +146,7 @@ async fn use_renews_the_cookie() {
 
 #[tokio::test]
 async fn the_apis_bootstrap_sets_the_cookie_where_the_name_is_shared() {
-    let doors = Fixture::before(nobody().await).await.doors;
+    let doors = Fixture::before(NOBODY).await.doors;
     let at = |public: Option<&str>, suffix: Option<&str>| {
         doors.tokens.lock().unwrap().insert("7:t".into());
         Tunnel::new(doors.clone(), &GatewaySettings::default(), origin(public, suffix))
@@ -166,7 +166,7 @@ async fn the_apis_bootstrap_sets_the_cookie_where_the_name_is_shared() {
 
 #[tokio::test]
 async fn a_dead_workspace_gets_a_page_that_offers_start() {
-    let gateway = Fixture::before(nobody().await).await;
+    let gateway = Fixture::before(NOBODY).await;
     let reply = gateway.fetch("/__ide/7/", "Accept: text/html\r\n").await;
     assert_eq!(status(&reply), 502);
     for part in [

@@ -184,7 +184,7 @@ async fn a_refusal_of_the_workspace_is_the_answer() {
     let gateway = Fixture::before(workspace.addr).await;
     let mut stream = connect(&gateway, "/__ide/7/").await;
     assert_eq!(status(&head(&mut stream).await), 403);
-    let dead = Fixture::before(nobody().await).await;
+    let dead = Fixture::before(NOBODY).await;
     let mut stream = connect(&dead, "/__ide/7/").await;
     assert_eq!(status(&head(&mut stream).await), 502);
 }
