@@ -55,6 +55,7 @@ enum Crossing {
     Kill,
     Configure(bool),
     Die,
+    StopAndDie,
 }
 
 fn crossing() -> impl Strategy<Value = Crossing> {
@@ -66,6 +67,7 @@ fn crossing() -> impl Strategy<Value = Crossing> {
         1 => Just(Kill),
         1 => any::<bool>().prop_map(Configure),
         1 => Just(Die),
+        1 => Just(StopAndDie),
     ]
 }
 
@@ -247,10 +249,10 @@ impl Life {
             Crossing::Restart => self.ask(Command::Restart, true),
             Crossing::Kill => self.ask(Command::Kill, false),
             Crossing::Configure(same) => self.configure(same),
-            Crossing::Die => {
-                (self.rig.begun, self.newest) = (None, next);
-                self.rig.launched.push(next);
-                return self.die(false);
+            Crossing::Die => return self.die_beside(next),
+            Crossing::StopAndDie => {
+                self.ask(Command::Stop, false);
+                return self.die_beside(next);
             }
         }
         self.rig.fact(Fact::Run(run, RunFact::Exited(Box::new(exit))));
@@ -258,6 +260,15 @@ impl Life {
         let told = self.rig.told_all();
         self.observe(&told);
         assert_eq!(self.rig.begun, None, "neither launched nor killed: {told:?}");
+    }
+
+    /// The agent dies before it hears that this run has begun.
+    fn die_beside(&mut self, next: RunId) {
+        (self.rig.begun, self.newest) = (None, next);
+        self.rig.launched.push(next);
+        self.die(false);
+        let ends = matches!(self.rig.machine.phase(), Phase::Stopping(_) | Phase::Clearing(_) | Phase::Recovering(_));
+        assert!(ends || self.rig.disk.intent.desired == Desired::Running, "what was stopped is taken up");
     }
 
     /// A run that began by a permit and was not wanted any more.
