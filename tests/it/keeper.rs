@@ -1,7 +1,7 @@
 //! The real keeper binary, driven through its protocol. Run in a PID namespace of its own:
 //! `unshare --pid --fork --mount-proc --kill-child cargo test --test it keeper::`
 mod adoption;
-mod ahead;
+pub mod ahead;
 mod console;
 #[cfg(feature = "failpoints")]
 mod failpoints;

@@ -18,11 +18,11 @@ const ATTEMPTS: usize = 50;
 const LATE: Duration = Duration::from_millis(100);
 
 /// A cgroup v2 of this test's own; gone with it.
-struct Group(PathBuf);
+pub struct Group(PathBuf);
 
 impl Group {
     /// `None` where there is no writable cgroup v2: then nothing is made ahead.
-    fn new(name: &str) -> Option<Group> {
+    pub fn new(name: &str) -> Option<Group> {
         let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
         let root = roots.into_iter().find(|root| root.join("cgroup.controllers").exists())?;
         // What a test that was killed has left must not pass for a group that cannot be made: pids come back.
